@@ -1,0 +1,38 @@
+"""Shared by all tests: no network, few threads, a fixed seed."""
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+os.environ.setdefault('HF_HUB_OFFLINE', '1')
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import vlm_dense  # noqa: F401  must be imported before mmdet and mmseg: it serves mmcv's ops
+
+LOOPBACK = {'127.0.0.1', '::1', 'localhost', '0.0.0.0', ''}
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail a test that talks to anything but this machine."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        if isinstance(address, tuple) and address[0] not in LOOPBACK:
+            raise AssertionError(f'a test tried to reach {address}')
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, 'connect', guarded)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> Iterator[None]:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
