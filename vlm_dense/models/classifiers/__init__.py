@@ -1,0 +1,6 @@
+"""From embeddings and words to scores."""
+
+from vlm_dense.models.classifiers.embedding_classifier import EmbeddingClassifier
+from vlm_dense.models.classifiers.score_ensemble import score_ensemble
+
+__all__ = ['EmbeddingClassifier', 'score_ensemble']

@@ -1,0 +1,112 @@
+"""Scores of embeddings against words: cosine similarity divided by a temperature.
+
+Shapes: N regions, K words, D embedding width, B images, h w cells. The words arrive with the call, so
+nothing here depends on K.
+
+Source: ViLD (arXiv:2104.13921), Sec. 3.2: temperature 0.01, a learned background embedding, and, in the
+released TPU code, logits of words without boxes multiplied by zero while training (so their
+similarity counts as 0; they are not removed from the softmax).
+"""
+
+from typing import Literal
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vlm_dense.errors import ConfigError
+from vlm_dense.registry import MODELS
+
+BACKGROUND_STD = 0.02  # Spread of the learned vector at the start; its length is normalised away.
+
+
+@MODELS.register_module()
+class EmbeddingClassifier(BaseModule):
+    """Cosine classifier whose weights are the word embeddings of the request.
+
+    Args:
+        embed_dim: Width D of region and word embeddings.
+        temperature: Divides the cosine, greater than 0.
+        background: Last column: None (absent), 'learned' (one vector, brought to unit length on every
+            call) or 'zero' (logit 0).
+        normalize: Bring region embeddings to unit length before the product.
+        novel: What training does with the logits of words whose ``is_base`` is False: 'keep' them, or
+            multiply them by zero ('zero_logit').
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        temperature: float = 0.01,
+        background: Literal['learned', 'zero'] | None = 'learned',
+        normalize: bool = True,
+        novel: Literal['keep', 'zero_logit'] = 'keep',
+    ) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ConfigError(f'EmbeddingClassifier: temperature is {temperature}; it divides: give a number above 0.')
+        if background not in (None, 'learned', 'zero'):
+            raise ConfigError(f"EmbeddingClassifier: background={background!r}; choose None, 'learned' or 'zero'.")
+        if novel not in ('keep', 'zero_logit'):
+            raise ConfigError(f"EmbeddingClassifier: novel={novel!r}; choose 'keep' or 'zero_logit'.")
+        self.embed_dim = embed_dim
+        self.temperature = temperature
+        self.background = background
+        self.normalize = normalize
+        self.novel = novel
+        if background == 'learned':
+            self.background_D = nn.Parameter(torch.randn(embed_dim) * BACKGROUND_STD)
+
+    @property
+    def has_background(self) -> bool:
+        """Whether the last column of the logits is the background."""
+        return self.background is not None
+
+    def forward(self, region_ND: Tensor, text_KD: Tensor, is_base_K: Tensor | None = None) -> Tensor:
+        """Logits of regions, or of every cell of a dense map.
+
+        Args:
+            region_ND: Embeddings (N, D), or a map (B, D, h, w).
+            text_KD: Word embeddings with unit rows, any device.
+            is_base_K: Boolean (K,); needed in training when ``novel='zero_logit'``.
+
+        Returns:
+            (N, K) or (B, K, h, w), with one more last column where there is a background.
+
+        Raises:
+            ConfigError: If the widths differ, or ``is_base_K`` is needed and absent.
+        """
+        text_KD = text_KD.to(region_ND)
+        if region_ND.shape[1] != text_KD.shape[1]:
+            raise ConfigError(
+                f'regions have {region_ND.shape[1]} channels and words {text_KD.shape[1]}; '
+                'set embed_dim of the head to the width of the text bank.'
+            )
+        if self.normalize:
+            region_ND = functional.normalize(region_ND, dim=1)
+        logits_NK = self._similarity(region_ND, text_KD) / self.temperature
+        if self.training and self.novel == 'zero_logit':
+            logits_NK = self._silence_novel(logits_NK, is_base_K)
+        if not self.has_background:
+            return logits_NK
+        return torch.cat([logits_NK, self._background_logit(region_ND)], dim=1)
+
+    @staticmethod
+    def _similarity(region_ND: Tensor, text_KD: Tensor) -> Tensor:
+        if region_ND.dim() == 4:
+            return functional.conv2d(region_ND, text_KD[:, :, None, None])
+        return region_ND @ text_KD.t()
+
+    def _background_logit(self, region_ND: Tensor) -> Tensor:
+        if self.background == 'zero':
+            return torch.zeros_like(region_ND[:, :1])
+        background_1D = functional.normalize(self.background_D, dim=0)[None].to(region_ND)
+        return self._similarity(region_ND, background_1D) / self.temperature
+
+    @staticmethod
+    def _silence_novel(logits_NK: Tensor, is_base_K: Tensor | None) -> Tensor:
+        if is_base_K is None:
+            raise ConfigError("novel='zero_logit' needs to know which words are base; pass is_base_K.")
+        keep_K = is_base_K.to(logits_NK)
+        return logits_NK * keep_K.view(1, -1, *[1] * (logits_NK.dim() - 2))

@@ -1,0 +1,46 @@
+"""The words of one request: they travel with the data samples, never inside a model."""
+
+from collections.abc import Sequence
+
+from mmengine.structures import BaseDataElement
+
+from vlm_dense.errors import ConfigError
+from vlm_dense.text.vocabulary import Vocabulary
+
+REMEDY = 'put dict(type="vlm_dense.AttachVocabulary", vocabulary=...) last in the pipeline.'
+
+
+def vocabulary_of(data_samples: Sequence[BaseDataElement]) -> Vocabulary:
+    """The one vocabulary that a batch of samples asks for; labels are indices into it.
+
+    Args:
+        data_samples: Samples whose metainfo carries ``vocabulary``, at least one.
+
+    Raises:
+        ConfigError: If the batch is empty, a sample names no vocabulary, or two samples disagree.
+    """
+    if not data_samples:
+        raise ConfigError('an empty batch names no vocabulary; give at least one data sample.')
+    asked = [sample.get('vocabulary') for sample in data_samples]
+    for row, vocabulary in enumerate(asked):
+        if not isinstance(vocabulary, Vocabulary):
+            raise ConfigError(f'data sample {row} of the batch carries no vocabulary; {REMEDY}')
+        if vocabulary is not asked[0] and vocabulary != asked[0]:
+            raise ConfigError(
+                f'data samples 0 and {row} of one batch ask for different vocabularies '
+                f'({len(asked[0])} and {len(vocabulary)} words); send them in separate batches.'
+            )
+    return asked[0]
+
+
+def words_of(data_sample: BaseDataElement) -> list[str]:
+    """The caller's word for every predicted instance of a sample, in the order of its predictions.
+
+    Args:
+        data_sample: A prediction with ``pred_instances.labels`` of shape (N,).
+
+    Raises:
+        ConfigError: If the sample carries no vocabulary.
+    """
+    words = vocabulary_of([data_sample]).words
+    return [words[label] for label in data_sample.pred_instances.labels.tolist()]
