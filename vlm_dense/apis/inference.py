@@ -1,0 +1,155 @@
+"""One object that answers requests: a picture and words in, boxes, masks or a label map out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.structures import BaseDataElement
+
+from vlm_dense.checkpoints import load_state
+from vlm_dense.datasets import AttachVocabulary
+from vlm_dense.engine import check_config
+from vlm_dense.errors import ConfigError, DataError, MissingFileError
+from vlm_dense.models.requests import words_of
+from vlm_dense.registry import MODELS
+from vlm_dense.text import Vocabulary
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a detector found: ``words[i]`` at ``boxes_N4[i]`` (xyxy, pixels) with ``scores_N[i]``."""
+
+    words: list[str]
+    boxes_N4: np.ndarray
+    scores_N: np.ndarray
+    masks_NHW: np.ndarray | None
+
+
+class Finder:
+    """A detector or a segmentor that is asked with words.
+
+    Args:
+        config: Path of a config, or the config itself.
+        checkpoint: Path of a checkpoint; None keeps the weights that the config builds.
+        device: Any torch device.
+        cfg_options: Settings that replace those of the config, keys with dots.
+
+    Raises:
+        ConfigError: If the config cannot be built.
+        CheckpointError: If the checkpoint does not fit.
+        MissingFileError: If the config or the checkpoint is not there.
+
+    Example:
+        >>> finder = Finder('configs/vild_lite0_pictures.py', 'work_dirs/vild/iter_300.pth')
+        >>> finder.detect('photo.jpg', ['cat', 'coffee cup'])
+    """
+
+    def __init__(
+        self,
+        config: str | PathLike[str] | Config,
+        checkpoint: str | PathLike[str] | None = None,
+        device: str = 'cpu',
+        cfg_options: dict | None = None,
+    ) -> None:
+        cfg = config if isinstance(config, Config) else _read_config(Path(config))
+        if cfg_options:
+            cfg.merge_from_dict(cfg_options)
+        init_default_scope(cfg.get('default_scope', 'mmdet'))
+        check_config(cfg, str(cfg.filename))
+        pipeline = cfg.test_dataloader.dataset.pipeline
+        self._trained_words = _trained_words(pipeline)
+        self._pipeline = Compose(_array_pipeline(pipeline))
+        self.model = MODELS.build(cfg.model)
+        if checkpoint is not None:
+            load_state(self.model, checkpoint)
+        self.model.to(device).eval()
+
+    def detect(
+        self, picture: str | PathLike[str] | np.ndarray, words: Sequence[str], score_threshold: float = 0.0
+    ) -> Found:
+        """Boxes (and masks, where the model has a mask head) of the named things, best first.
+
+        Args:
+            picture: A file, or an RGB uint8 array (H, W, 3).
+            words: Names to look for, each different.
+            score_threshold: Detections scoring less are left out.
+
+        Raises:
+            VocabularyError: If a word is empty or given twice.
+            DataError, MissingFileError: If the picture cannot be read.
+        """
+        sample = self._ask(picture, words)
+        instances = sample.pred_instances
+        sample.pred_instances = instances = instances[instances.scores >= score_threshold]
+        masks = instances.masks.cpu().numpy() if 'masks' in instances else None
+        return Found(words_of(sample), instances.bboxes.cpu().numpy(), instances.scores.cpu().numpy(), masks)
+
+    def segment(self, picture: str | PathLike[str] | np.ndarray, words: Sequence[str]) -> np.ndarray:
+        """The index into ``words`` of every pixel, (H, W); ``len(words)`` where it is background.
+
+        Args and errors as in `detect`.
+        """
+        sample = self._ask(picture, words)
+        return sample.pred_sem_seg.data.squeeze(0).cpu().numpy()
+
+    def _ask(self, picture: str | PathLike[str] | np.ndarray, words: Sequence[str]) -> BaseDataElement:
+        base = [word for word in words if word in self._trained_words]
+        attach = AttachVocabulary(vocabulary=Vocabulary.from_words(words, base=base))
+        image_HW3 = picture if isinstance(picture, np.ndarray) else read_picture(picture)
+        packed = attach(self._pipeline(dict(img=image_HW3[..., ::-1], img_id=0, img_path='')))
+        with torch.inference_mode():
+            return self.model.test_step(pseudo_collate([packed]))[0]
+
+
+def read_picture(path: str | PathLike[str]) -> np.ndarray:
+    """An RGB uint8 array (H, W, 3).
+
+    Raises:
+        MissingFileError: If there is no such file.
+        DataError: If it is not a picture that OpenCV reads.
+    """
+    if not Path(path).is_file():
+        raise MissingFileError(f'picture {path} does not exist; check the path.')
+    image_HW3 = mmcv.imfrombytes(Path(path).read_bytes(), channel_order='rgb')
+    if image_HW3 is None:
+        raise DataError(f'{path} is not a readable picture; convert it to JPEG or PNG, or fetch it again.')
+    return image_HW3
+
+
+def _read_config(path: Path) -> Config:
+    if not path.is_file():
+        raise MissingFileError(f'config {path} does not exist; the recipes lie in configs/.')
+    return Config.fromfile(path)
+
+
+def _name(step: dict) -> str:
+    return str(step['type']).split('.')[-1]
+
+
+def _trained_words(pipeline: Sequence[dict]) -> frozenset[str]:
+    """Words with boxes or masks in training, as the config's own test vocabulary tells."""
+    for step in pipeline:
+        if _name(step) == 'AttachVocabulary':
+            vocabulary = Vocabulary.build(step['vocabulary'])
+            return frozenset(w for w, is_base in zip(vocabulary.words, vocabulary.is_base, strict=True) if is_base)
+    raise ConfigError('the test pipeline has no vlm_dense.AttachVocabulary; put one last in it.')
+
+
+def _array_pipeline(pipeline: Sequence[dict]) -> list[dict]:
+    """The test pipeline for a picture that is in memory already, without annotations and fixed words."""
+    steps = [copy.deepcopy(step) for step in pipeline if _name(step) not in ('LoadAnnotations', 'AttachVocabulary')]
+    if not steps or _name(steps[0]) != 'LoadImageFromFile':
+        raise ConfigError("the test pipeline must begin with 'LoadImageFromFile'.")
+    scope = str(steps[0]['type']).rpartition('.')[0]
+    steps[0] = dict(type=f'{scope}.LoadImageFromNDArray' if scope else 'LoadImageFromNDArray')
+    return steps
