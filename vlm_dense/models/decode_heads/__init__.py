@@ -1,0 +1,7 @@
+"""Heads that give every pixel an embedding and every word a score map."""
+
+from vlm_dense.models.decode_heads.dpt_pixel_head import DPTPixelHead
+from vlm_dense.models.decode_heads.ov_decode_head import OVDecodeHead
+from vlm_dense.models.decode_heads.refine_fusion import RefineFusion
+
+__all__ = ['DPTPixelHead', 'OVDecodeHead', 'RefineFusion']

@@ -1,0 +1,137 @@
+"""An encoder-decoder that labels pixels with the words of the request.
+
+Shapes: B images, D embedding width, K words of the request, H W pixels. Where the decode head has a
+background, score maps have K + 1 channels and the last one is the background.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from mmseg.models.segmentors import EncoderDecoder
+from torch import Tensor
+
+from vlm_dense.errors import ConfigError
+from vlm_dense.models.requests import vocabulary_of
+from vlm_dense.registry import MODELS
+
+
+@MODELS.register_module()
+class OVEncoderDecoder(EncoderDecoder):
+    """mmseg's ``EncoderDecoder`` with an open vocabulary.
+
+    The words come in the metainfo of the data samples (``vlm_dense.AttachVocabulary``) and stay on the
+    predictions: label k of ``pred_sem_seg`` is word k, label K is the background. Nothing of a vocabulary
+    is stored, and the text encoder is no part of the state dict.
+
+    Args:
+        backbone: As in mmseg.
+        decode_head: A head of ``vlm_dense.models.decode_heads``.
+        text_bank: ``vlm_dense.TextBank`` or anything with its call.
+        kwargs: Other arguments of mmseg's class. ``test_cfg`` is ``dict(mode='whole')`` (the default) or
+            ``dict(mode='slide', crop_size=(h, w), stride=(h, w))``.
+    """
+
+    def __init__(self, backbone: dict, decode_head: dict, text_bank: dict, **kwargs: object) -> None:
+        super().__init__(backbone=backbone, decode_head=decode_head, **kwargs)
+        self.text_bank = MODELS.build(text_bank)
+
+    def _init_decode_head(self, decode_head: dict) -> None:
+        # mmseg also copies num_classes and out_channels here: an open vocabulary has neither.
+        self.decode_head = MODELS.build(decode_head)
+        self.align_corners = self.decode_head.align_corners
+
+    def request(self, data_samples: Sequence | None) -> tuple[Tensor, Tensor]:
+        """Embeddings (K, D) and base flags (K,) of the words that the samples ask for.
+
+        Raises:
+            ConfigError: If the samples carry no vocabulary or different ones.
+        """
+        vocabulary = vocabulary_of(data_samples or [])
+        device = next(self.decode_head.parameters()).device
+        is_base_K = torch.tensor(vocabulary.is_base, dtype=torch.bool, device=device)
+        return self.text_bank(vocabulary).to(device), is_base_K
+
+    def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
+        """Losses of a batch; labels index the attached vocabulary."""
+        text_KD, is_base_K = self.request(data_samples)
+        features = self.extract_feat(inputs)
+        losses = self.decode_head.loss(features, data_samples, text_KD, is_base_K)
+        named = {f'decode.{name}': value for name, value in losses.items()}
+        if self.with_auxiliary_head:
+            named.update(self._auxiliary_head_forward_train(features, data_samples))
+        return named
+
+    def predict(self, inputs: Tensor, data_samples: Sequence | None = None) -> Sequence:
+        """Score maps (``seg_logits``) and labels (``pred_sem_seg``) at every picture's original size.
+
+        Args:
+            inputs: Normalised images (B, 3, H, W).
+            data_samples: One per image, with a vocabulary.
+
+        Returns:
+            The same samples, with predictions; their ``vocabulary`` names the labels.
+
+        Raises:
+            ConfigError: If no vocabulary came with the samples.
+        """
+        text_KD, is_base_K = self.request(data_samples)
+        logits_BKHW = self.inference(inputs, text_KD, is_base_K)
+        return self.postprocess_result(logits_BKHW, data_samples)
+
+    def _forward(self, inputs: Tensor, data_samples: Sequence | None = None) -> Tensor:
+        """Raw logits (B, K, h, w), or pixel embeddings (B, D, h, w) where no words are given."""
+        features = self.extract_feat(inputs)
+        if not data_samples:
+            return self.decode_head.embed(features)
+        return self.decode_head(features, *self.request(data_samples))
+
+    def encode_decode(self, inputs: Tensor, text_KD: Tensor, is_base_K: Tensor) -> Tensor:
+        """Logits (B, K, H, W) at the size of the input."""
+        return self.decode_head.predict(self.extract_feat(inputs), inputs.shape[-2:], text_KD, is_base_K)
+
+    def inference(self, inputs: Tensor, text_KD: Tensor, is_base_K: Tensor) -> Tensor:
+        """Logits (B, K, H, W) of the whole picture at once, or averaged over overlapping windows."""
+        test_cfg = self.test_cfg or {}
+        mode = test_cfg.get('mode', 'whole')
+        if mode == 'whole':
+            return self.encode_decode(inputs, text_KD, is_base_K)
+        if mode == 'slide':
+            return self.slide_inference(inputs, text_KD, is_base_K)
+        raise ConfigError(f"test_cfg.mode={mode!r}; choose 'whole' or 'slide'.")
+
+    def slide_inference(self, inputs: Tensor, text_KD: Tensor, is_base_K: Tensor) -> Tensor:
+        """Mean of the logits of overlapping windows; the first window tells the number of channels."""
+        sums_BKHW = None
+        count_HW = inputs.new_zeros(inputs.shape[-2:])
+        for rows, columns in windows(inputs.shape[-2:], self.test_cfg['crop_size'], self.test_cfg['stride']):
+            logits_BKhw = self.encode_decode(inputs[..., rows, columns], text_KD, is_base_K)
+            if sums_BKHW is None:
+                sums_BKHW = logits_BKhw.new_zeros(*logits_BKhw.shape[:2], *inputs.shape[-2:])
+            sums_BKHW[..., rows, columns] += logits_BKhw
+            count_HW[rows, columns] += 1
+        assert sums_BKHW is not None
+        return sums_BKHW / count_HW
+
+
+def windows(size: Sequence[int], crop: Sequence[int], stride: Sequence[int]) -> Iterator[tuple[slice, slice]]:
+    """Row and column slices of overlapping windows that cover a picture, as in mmseg.
+
+    The last window of a row or column is moved back so that it ends at the border.
+
+    Args:
+        size: Height and width of the picture in pixels.
+        crop: Height and width of a window.
+        stride: Steps down and to the right, at most ``crop``.
+
+    Raises:
+        ConfigError: If a stride is not positive or leaves gaps.
+    """
+    if any(not 0 < step <= length for step, length in zip(stride, crop, strict=True)):
+        raise ConfigError(f'test_cfg: stride {tuple(stride)} must lie between 1 and crop_size {tuple(crop)}.')
+    starts = []
+    for length, window, step in zip(size, crop, stride, strict=True):
+        last = max(length - window, 0)
+        starts.append([min(start, last) for start in range(0, last + step, step)])
+    for top in starts[0]:
+        for left in starts[1]:
+            yield slice(top, top + crop[0]), slice(left, left + crop[1])
