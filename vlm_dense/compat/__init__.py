@@ -1,0 +1,1 @@
+"""The only room that knows about versions of the packages below this one."""
