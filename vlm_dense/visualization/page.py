@@ -51,11 +51,12 @@ def _section(section: Section) -> str:
     parts = [f'<h2>{escape(section.heading)}</h2>']
     parts += [f'<p>{escape(text)}</p>' for text in section.paragraphs]
     parts += [_table(table) for table in section.tables]
-    parts += [
-        f'<figure><img src="{escape(address)}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
-        for address, caption in section.figures
-    ]
+    parts += [_figure(escape(address), escape(caption)) for address, caption in section.figures]
     return '<section>' + '\n'.join(parts) + '</section>\n'
+
+
+def _figure(address: str, caption: str) -> str:
+    return f'<figure><img src="{address}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'
 
 
 def _table(table: Table) -> str:
