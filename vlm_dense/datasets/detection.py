@@ -1,0 +1,145 @@
+"""COCO-format boxes and masks whose classes are the words of a vocabulary."""
+
+import contextlib
+import copy
+import io
+import json
+import math
+from typing import Any
+
+from mmdet.datasets import CocoDataset
+
+from vlm_dense.datasets.picture_errors import PictureErrors, require_file
+from vlm_dense.datasets.words import whole_vocabulary
+from vlm_dense.errors import ConfigError, DataError
+from vlm_dense.registry import DATASETS
+from vlm_dense.text.vocabulary import Vocabulary
+
+COCO_IMAGE_HOST = 'http://images.cocodataset.org/'
+ANNOTATION_REMEDY = 'check data_root and ann_file in the config.'
+
+
+@DATASETS.register_module()
+class VocabularyCocoDataset(PictureErrors, CocoDataset):
+    """mmdet's ``CocoDataset`` with classes taken from a vocabulary when the data set is built, not when a config is read.
+
+    Labels are positions in the vocabulary, whatever the order of the categories in the file (mmdet's own follow the
+    order of the file). With ``dict(file=..., only='base')`` the file's categories are compared with the whole list
+    and the objects of the remaining words are left out.
+
+    LVIS v1 files, whose pictures have a ``coco_url`` in place of a ``file_name``, are read too.
+
+    Args:
+        vocabulary: Anything ``Vocabulary.build`` accepts.
+        other_categories: What to do with categories of the file that the vocabulary lacks: ``'refuse'``, or ``'drop'``
+            to leave their objects out (as OV-COCO's 65 of 80 names need).
+        box_slack: Pixels by which a box may reach over the edge of its picture, for files with rounded numbers.
+        remedy: Last part of the messages about missing or damaged files: how to get the data.
+        kwargs: Arguments of mmdet's ``CocoDataset``.
+
+    Raises:
+        MissingFileError: If the annotation file does not exist.
+        DataError: If the file is not COCO json, its category names do not match, or a box lies outside its picture.
+        ConfigError: If ``other_categories`` is neither of its two values.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        vocabulary: Any,
+        other_categories: str = 'refuse',
+        box_slack: float = 2.0,
+        remedy: str = ANNOTATION_REMEDY,
+        **kwargs: Any,
+    ) -> None:
+        if other_categories not in ('refuse', 'drop'):
+            raise ConfigError(f"other_categories is '{other_categories}'; write 'refuse' or 'drop'.")
+        self.vocabulary = Vocabulary.build(vocabulary)
+        self.expected_words = frozenset(whole_vocabulary(vocabulary).words)
+        self.other_categories = other_categories
+        self.box_slack = box_slack
+        self.remedy = remedy
+        kwargs['metainfo'] = dict(kwargs.get('metainfo') or {}, classes=self.vocabulary.words)
+        super().__init__(*args, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Read the file and give every picture its path and its boxes with labels into the vocabulary."""
+        coco = self._open()
+        ids = self._category_ids(coco)
+        self.cat_ids = [ids[word] for word in self.vocabulary.words if word in ids]
+        self.cat2label = {ids[word]: self.vocabulary.index(word) for word in self.vocabulary.words if word in ids}
+        self.cat_img_map = copy.deepcopy(coco.cat_img_map)
+        data_list = []
+        for image_id in coco.get_img_ids():
+            image = dict(coco.load_imgs([image_id])[0], img_id=image_id)
+            if 'file_name' not in image and 'coco_url' in image:
+                image['file_name'] = image['coco_url'].replace(COCO_IMAGE_HOST, '')
+            annotations = coco.load_anns(coco.get_ann_ids(img_ids=[image_id]))
+            data_list.append(self.parse_data_info({'raw_img_info': image, 'raw_ann_info': annotations}))
+        return data_list
+
+    def parse_data_info(self, raw_data_info: dict) -> dict:
+        """Turn one picture's records into mmdet's form.
+
+        Raises:
+            DataError: If a record lacks a field, or a box lies outside the picture or is not made of numbers.
+        """
+        image = raw_data_info['raw_img_info']
+        try:
+            for annotation in raw_data_info['raw_ann_info']:
+                self._check_box(annotation, image)
+            return super().parse_data_info(raw_data_info)
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"{self.ann_file}: picture {image.get('file_name', image['img_id'])} or one of its annotations has no "
+                f'usable {error}; repair the file.'
+            ) from error
+
+    def _open(self) -> Any:
+        require_file(self.ann_file, 'annotation file', self.remedy)
+        try:
+            # pycocotools prints its progress.
+            with contextlib.redirect_stdout(io.StringIO()):
+                coco = self.COCOAPI(self.ann_file)
+        except (json.JSONDecodeError, UnicodeDecodeError, AssertionError, KeyError, TypeError) as error:
+            raise DataError(
+                f'annotation file {self.ann_file} is not COCO json ({type(error).__name__}: {error}); {self.remedy}'
+            ) from error
+        if not coco.dataset.get('images') or not coco.dataset.get('categories'):
+            raise DataError(f'annotation file {self.ann_file} lists no images or no categories; {self.remedy}')
+        return coco
+
+    def _category_ids(self, coco: Any) -> dict[str, int]:
+        ids = {category['name']: category['id'] for category in coco.dataset['categories']}
+        only_words = [word for word in self.expected_words if word not in ids]
+        only_file = [name for name in ids if name not in self.expected_words]
+        if self.other_categories == 'drop':
+            only_file = []
+        if only_words or only_file:
+            raise DataError(
+                f'{self.ann_file}: category names do not match the vocabulary. Only in the file: {_some(only_file)}; '
+                f'only in the vocabulary: {_some(only_words)}. Correct the words, or the file; other_categories='
+                "'drop' leaves out what only the file has."
+            )
+        return ids
+
+    def _check_box(self, annotation: dict, image: dict) -> None:
+        x, y, width, height = box = annotation['bbox']
+        slack = self.box_slack
+        if (
+            all(math.isfinite(number) for number in box)
+            and min(x, y) >= -slack
+            and x + width <= image['width'] + slack
+            and y + height <= image['height'] + slack
+        ):
+            return
+        raise DataError(
+            f"{self.ann_file}: annotation {annotation['id']} of picture {image['file_name']} has the box {box} "
+            f"(x, y, width, height), outside the picture of {image['width']} x {image['height']} pixels; correct the "
+            'annotation, or raise box_slack.'
+        )
+
+
+def _some(names: list[str], shown: int = 10) -> str:
+    listed = ', '.join(repr(name) for name in sorted(names)[:shown])
+    return (listed or 'none') + (f' and {len(names) - shown} more' if len(names) > shown else '')
