@@ -1,13 +1,27 @@
 """The words of one request: they travel with the data samples, never inside a model."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from mmengine.structures import BaseDataElement
+from torch import Tensor
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.text.vocabulary import Vocabulary
 
 REMEDY = 'put dict(type="vlm_dense.AttachVocabulary", vocabulary=...) last in the pipeline.'
+
+
+class WordRows(NamedTuple):
+    """What the heads see of a vocabulary of K words.
+
+    Args:
+        text_KD: One unit row per word.
+        is_base_K: Boolean, True where a word had boxes or masks in training.
+    """
+
+    text_KD: Tensor
+    is_base_K: Tensor
 
 
 def vocabulary_of(data_samples: Sequence[BaseDataElement]) -> Vocabulary:

@@ -1,6 +1,7 @@
 """From embeddings and words to scores."""
 
 from vlm_dense.models.classifiers.embedding_classifier import EmbeddingClassifier
+from vlm_dense.models.classifiers.linear_classifier import LinearClassifier
 from vlm_dense.models.classifiers.score_ensemble import score_ensemble
 
-__all__ = ['EmbeddingClassifier', 'score_ensemble']
+__all__ = ['EmbeddingClassifier', 'LinearClassifier', 'score_ensemble']

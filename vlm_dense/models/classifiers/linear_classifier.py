@@ -1,0 +1,52 @@
+"""The closed-set control: one weight row per base word, no text."""
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from vlm_dense.errors import ConfigError
+from vlm_dense.registry import MODELS
+from vlm_dense.text.vocabulary import Vocabulary
+
+
+@MODELS.register_module()
+class LinearClassifier(BaseModule):
+    """Linear scores for the base words of one vocabulary; any other word has probability 0.
+
+    Only a control. Its rows belong to the base words in the order in which training listed them, so unlike
+    `EmbeddingClassifier` it cannot follow another list of words.
+
+    Args:
+        embed_dim: Width D of region embeddings.
+        vocabulary: What `Vocabulary.build` reads; its base words get the rows.
+    """
+
+    has_background = True
+
+    def __init__(self, embed_dim: int, vocabulary: object) -> None:
+        super().__init__()
+        self.num_base = len(Vocabulary.build(vocabulary).select(is_base=True))
+        self.linear = nn.Linear(embed_dim, self.num_base + 1)
+
+    def forward(self, region_ND: Tensor, text_KD: Tensor, is_base_K: Tensor | None = None) -> Tensor:
+        """Logits (N, K + 1), background last, minus infinity for words that are not base.
+
+        Args:
+            region_ND: Region embeddings.
+            text_KD: Gives K; its values are not read.
+            is_base_K: Boolean (K,), the base words among the K.
+
+        Raises:
+            ConfigError: If the request has another number of base words than training.
+        """
+        if is_base_K is None or int(is_base_K.sum()) != self.num_base:
+            given = 'no' if is_base_K is None else int(is_base_K.sum())
+            raise ConfigError(
+                f'the closed-set control knows {self.num_base} base words, the request has {given}; '
+                'evaluate it with the vocabulary of its training.'
+            )
+        scores_NB = self.linear(region_ND)
+        logits_NK = scores_NB.new_full((len(region_ND), len(text_KD) + 1), -torch.inf)
+        columns_B = torch.cat([is_base_K, is_base_K.new_ones(1)])
+        logits_NK[:, columns_B] = scores_NB
+        return logits_NK

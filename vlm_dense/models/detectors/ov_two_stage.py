@@ -1,0 +1,165 @@
+"""Two-stage detector for the words of the request.
+
+Shapes: B images, N regions, K words, D embedding width.
+"""
+
+import copy
+from typing import Any, Literal
+
+import torch
+from mmdet.models.detectors import TwoStageDetector
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from vlm_dense.errors import ConfigError
+from vlm_dense.models.branches.base import Branch
+from vlm_dense.models.detectors.named_batches import BOXES, named_batches, pictures_of
+from vlm_dense.models.requests import WordRows, vocabulary_of
+from vlm_dense.registry import MODELS
+from vlm_dense.text.vocabulary import Vocabulary
+
+Features = tuple[Tensor, ...]
+
+
+@MODELS.register_module()
+class OVTwoStageDetector(TwoStageDetector):
+    """Propose, embed, and classify against the words that the data samples carry.
+
+    The text bank stands outside the module tree, so checkpoints hold neither text encoder nor teacher.
+
+    Args:
+        text_bank: Config of the text bank, or the bank.
+        branches: By name, configs of training-time branches (`vlm_dense.models.branches.base.Branch`).
+        roi_source: Where RoIs are read: 'neck', or 'backbone' for the backbone's last map (C4 style).
+        parts: mmdet's ``backbone``, ``neck``, ``rpn_head``, ``roi_head``, ``train_cfg``, ``test_cfg``,
+            ``data_preprocessor`` and ``init_cfg``.
+
+    Raises:
+        ConfigError: If the widths of text bank and box head differ, or a branch trains an embedding that the
+            box head doesn't offer.
+    """
+
+    def __init__(
+        self,
+        text_bank: Any,
+        branches: dict[str, dict] | None = None,
+        roi_source: Literal['neck', 'backbone'] = 'neck',
+        **parts: Any,
+    ) -> None:
+        super().__init__(**parts)
+        if roi_source not in ('neck', 'backbone'):
+            raise ConfigError(f"OVTwoStageDetector: roi_source={roi_source!r}; choose 'neck' or 'backbone'.")
+        self.roi_source = roi_source
+        # A plain attribute even where the bank is a module: its weights are not this model's.
+        self.__dict__['text_bank'] = MODELS.build(text_bank) if isinstance(text_bank, dict) else text_bank
+        self.branches = nn.ModuleDict({name: MODELS.build(branch) for name, branch in (branches or {}).items()})
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        head = self.roi_head.bbox_head
+        if self.text_bank.embed_dim != head.embed_dim:
+            raise ConfigError(
+                f'the text bank gives {self.text_bank.embed_dim} numbers per word, the box head '
+                f'{head.embed_dim}; set roi_head.bbox_head.embed_dim={self.text_bank.embed_dim}.'
+            )
+        for name, branch in self.branches.items():
+            if not isinstance(branch, Branch):
+                raise ConfigError(f"branch '{name}' has no batch, embedding, sample and losses; see branches/base.py.")
+            if branch.embedding == 'image' and head.distill == 'none':
+                raise ConfigError(f"branch '{name}' distils, but the box head does not; set distill='separate'.")
+
+    def word_rows(self, vocabulary: Vocabulary, device: torch.device) -> WordRows:
+        """Embeddings and flags of the words, on a device."""
+        return WordRows(self.text_bank(vocabulary).to(device), torch.tensor(vocabulary.is_base, device=device))
+
+    def features(self, images_B3HW: Tensor) -> tuple[Features, Features]:
+        """Maps for the proposals, and maps that RoIs are read from."""
+        backbone_maps = self.backbone(images_B3HW)
+        maps = self.neck(backbone_maps) if self.with_neck else backbone_maps
+        return maps, maps if self.roi_source == 'neck' else backbone_maps[-1:]
+
+    def extract_feat(self, batch_inputs: Tensor) -> Features:
+        """Maps for the proposals."""
+        return self.features(batch_inputs)[0]
+
+    def loss(self, batch_inputs: Any, batch_data_samples: Any) -> dict[str, Any]:
+        """Losses of the detector and of every branch.
+
+        Args:
+            batch_inputs: Normalised pictures (B, 3, H, W), or a dict of them by batch name.
+            batch_data_samples: Samples in the same form.
+
+        Returns:
+            Losses of mmdet's heads under their own names; those of a branch as ``<branch>.<key>``.
+        """
+        fed_by = {name: branch.batch for name, branch in self.branches.items()}
+        batches = named_batches(batch_inputs, batch_data_samples, fed_by)
+        losses: dict[str, Any] = {}
+        for batch_name, (images_B3HW, data_samples) in batches.items():
+            maps, roi_maps = self.features(images_B3HW)
+            if batch_name == BOXES:
+                found, proposals = self._detector_losses(maps, roi_maps, data_samples)
+                losses.update(found)
+            else:
+                with torch.no_grad():
+                    proposals = self.rpn_head.predict(maps, data_samples, rescale=False)
+            fed = [name for name, wanted in fed_by.items() if wanted == batch_name]
+            if fed:
+                pictures_B3HW = pictures_of(images_B3HW, self.data_preprocessor)
+                for name in fed:
+                    losses.update(self._branch_losses(name, roi_maps, proposals, pictures_B3HW, data_samples))
+        return losses
+
+    def _detector_losses(
+        self, maps: Features, roi_maps: Features, data_samples: list[DetDataSample]
+    ) -> tuple[dict[str, Any], list[InstanceData]]:
+        words = self.word_rows(vocabulary_of(data_samples), maps[0].device)
+        proposal_cfg = self.train_cfg.get('rpn_proposal', self.test_cfg.rpn)
+        class_agnostic = [without_classes(sample) for sample in data_samples]
+        losses, proposals = self.rpn_head.loss_and_predict(maps, class_agnostic, proposal_cfg=proposal_cfg)
+        losses.update(self.roi_head.loss(roi_maps, proposals, data_samples, words))
+        return losses, proposals
+
+    def _branch_losses(
+        self,
+        name: str,
+        roi_maps: Features,
+        proposals: list[InstanceData],
+        pictures_B3HW: Tensor,
+        data_samples: list[DetDataSample],
+    ) -> dict[str, Tensor]:
+        branch = self.branches[name]
+        regions = branch.sample(proposals, data_samples)
+        region_ND = self.roi_head.embed(roi_maps, regions.boxes, branch.embedding)
+        losses = branch.losses(region_ND, regions, pictures_B3HW, data_samples)
+        return {f'{name}.{key}': value for key, value in losses.items()}
+
+    def predict(
+        self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], rescale: bool = True
+    ) -> list[DetDataSample]:
+        """Detections; labels index the vocabulary of the samples, which stays in their metainfo.
+
+        Args:
+            batch_inputs: Normalised pictures (B, 3, H, W).
+            batch_data_samples: Samples that carry the vocabulary, any K.
+            rescale: Whether boxes are wanted in pixels of the original image.
+        """
+        words = self.word_rows(vocabulary_of(batch_data_samples), batch_inputs.device)
+        maps, roi_maps = self.features(batch_inputs)
+        proposals = self.rpn_head.predict(maps, batch_data_samples, rescale=False)
+        results = self.roi_head.predict(roi_maps, proposals, batch_data_samples, words, rescale=rescale)
+        return self.add_pred_to_datasample(batch_data_samples, results)
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: Any = None) -> tuple:
+        maps, roi_maps = self.features(batch_inputs)
+        proposals = self.rpn_head.predict(maps, batch_data_samples, rescale=False)
+        return (self.roi_head.forward(roi_maps, proposals),)
+
+
+def without_classes(data_sample: DetDataSample) -> DetDataSample:
+    """The same sample with every label 0, for the proposal head; the given one is unchanged."""
+    truth = data_sample.gt_instances
+    agnostic = copy.copy(data_sample)
+    agnostic.gt_instances = InstanceData(bboxes=truth.bboxes, labels=torch.zeros_like(truth.labels))
+    return agnostic

@@ -1,0 +1,206 @@
+"""Box head whose classes are the words of the request.
+
+Shapes: N regions, K words, D embedding width, r side of the RoI features in cells.
+
+Source: ViLD (arXiv:2104.13921), Sec. 3, Fig. 3, and the constants of its TPU release. Its three forms are the three
+values of ``distill``: 'none' is ViLD-text, 'shared' is ViLD (one embedding gets both losses) and
+'separate' is ViLD-ensemble (a second, independent trunk and projection that only distillation trains).
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+from mmdet.models.layers import multiclass_nms
+from mmdet.models.losses import accuracy
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.structures.bbox import get_box_tensor, scale_boxes
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from vlm_dense.errors import ConfigError
+from vlm_dense.models.classifiers.score_ensemble import score_ensemble
+from vlm_dense.models.heads.bbox.trunk import RegionTrunk
+from vlm_dense.models.requests import WordRows
+from vlm_dense.registry import MODELS
+
+# Targets name the background by a number no word can have; K is known only when the loss is taken.
+BACKGROUND_LABEL = 2**31 - 1
+# Powers of the distilled head's score: ViLD (arXiv:2104.13921), Sec. 3.4.
+VILD_BASE_POWER = 1 / 3
+VILD_NOVEL_POWER = 2 / 3
+
+
+class RegionOutputs(NamedTuple):
+    """What the head says about N regions, before any word is involved.
+
+    Args:
+        text_ND: Embeddings that the classification loss trains, not normalised.
+        image_ND: Embeddings that distillation trains, where it has its own trunk and they were asked for; or None.
+        delta_N4: Encoded box refinement, or None.
+    """
+
+    text_ND: Tensor
+    image_ND: Tensor | None
+    delta_N4: Tensor | None
+
+
+@MODELS.register_module()
+class OVBBoxHead(BBoxHead):
+    """Embeddings, class-agnostic box refinement, and scores for any list of words.
+
+    Args:
+        embed_dim: Width D of the embeddings; equals the text bank's.
+        classifier: Config of the classifier of ``text_ND``; it must have a background column.
+        trunk: Arguments of `RegionTrunk` for the embeddings; a second copy serves ``distill='separate'``.
+        box_trunk: Arguments of `RegionTrunk` for the boxes; None shares the first trunk.
+        projection: Config of the layer that maps trunk features to D (``in_features`` and
+            ``out_features`` are filled in).
+        distill: Who receives the distillation loss: see the module's docstring.
+        image_classifier: Config of the classifier of ``image_ND``, without background; used by 'separate'.
+        base_power: Weight of the distilled scores on base words ('separate').
+        novel_power: Weight of the distilled scores on novel words ('separate'). Both at 1 is ViLD-image.
+        in_channels: Channels of the RoI features.
+        roi_feat_size: Side r of the RoI features.
+        box_head: Remaining arguments of mmdet's ``BBoxHead`` (``bbox_coder``, ``loss_cls``, ``loss_bbox``, ...).
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        classifier: dict,
+        trunk: dict | None = None,
+        box_trunk: dict | None = None,
+        projection: dict | None = None,
+        distill: Literal['none', 'shared', 'separate'] = 'none',
+        image_classifier: dict | None = None,
+        base_power: float = VILD_BASE_POWER,
+        novel_power: float = VILD_NOVEL_POWER,
+        in_channels: int = 256,
+        roi_feat_size: int = 7,
+        **box_head: Any,
+    ) -> None:
+        if distill not in ('none', 'shared', 'separate'):
+            raise ConfigError(f"OVBBoxHead: distill={distill!r}; choose 'none', 'shared' or 'separate'.")
+        roi = {'in_channels': in_channels, 'roi_size': roi_feat_size}
+        text_trunk = RegionTrunk(**roi, **(trunk or {}))
+        reg_trunk = None if box_trunk is None else RegionTrunk(**roi, **box_trunk)
+        super().__init__(
+            with_avg_pool=True,  # The trunk pools; this keeps fc_reg as wide as the trunk's output.
+            with_cls=False,
+            roi_feat_size=roi_feat_size,
+            in_channels=(reg_trunk or text_trunk).out_channels,
+            num_classes=BACKGROUND_LABEL,
+            reg_class_agnostic=True,
+            **box_head,
+        )
+        self.embed_dim = embed_dim
+        self.distill = distill
+        self.base_power = base_power
+        self.novel_power = novel_power
+        self.trunk = text_trunk
+        self.box_trunk = reg_trunk
+        self.projection = self._build_projection(projection)
+        self.classifier = MODELS.build({'embed_dim': embed_dim, **classifier})
+        if not self.classifier.has_background:
+            raise ConfigError("OVBBoxHead: the classifier needs a background column; set background='learned'.")
+        if distill == 'separate':
+            self.image_trunk = RegionTrunk(**roi, **(trunk or {}))
+            self.image_projection = self._build_projection(projection)
+            self.image_classifier = MODELS.build(self._image_classifier_config(classifier, image_classifier))
+
+    def _build_projection(self, projection: dict | None) -> torch.nn.Module:
+        widths = {'in_features': self.trunk.out_channels, 'out_features': self.embed_dim}
+        return MODELS.build({**(projection or {'type': 'Linear'}), **widths})
+
+    def _image_classifier_config(self, classifier: dict, image_classifier: dict | None) -> dict:
+        # ViLD takes q over the K words alone: the distilled head never saw a background.
+        config = {'embed_dim': self.embed_dim, **(image_classifier or classifier), 'background': None}
+        return {**config, 'novel': 'keep'}
+
+    def forward(self, features_NCrr: Tensor, with_image: bool = True) -> RegionOutputs:
+        """Embeddings and box refinements of regions.
+
+        Args:
+            features_NCrr: RoI features (N, C, r, r); N may be 0.
+            with_image: Whether the distilled trunk, where there is one, runs too.
+        """
+        trunk_ND = self.trunk(features_NCrr)
+        image_ND = self.embed_image(features_NCrr) if with_image and self.distill == 'separate' else None
+        delta_N4 = None
+        if self.with_reg:
+            delta_N4 = self.fc_reg(trunk_ND if self.box_trunk is None else self.box_trunk(features_NCrr))
+        return RegionOutputs(self.projection(trunk_ND), image_ND, delta_N4)
+
+    def embed_text(self, features_NCrr: Tensor) -> Tensor:
+        """The embeddings that classification trains, (N, D)."""
+        return self.projection(self.trunk(features_NCrr))
+
+    def embed_image(self, features_NCrr: Tensor) -> Tensor:
+        """The embeddings that distillation trains, (N, D)."""
+        if self.distill == 'separate':
+            return self.image_projection(self.image_trunk(features_NCrr))
+        return self.embed_text(features_NCrr)
+
+    def losses(
+        self, outputs: RegionOutputs, rois_N5: Tensor, words: WordRows, sampling_results: list, train_cfg: Any
+    ) -> dict[str, Tensor]:
+        """Softmax cross entropy over K words and background, and the box loss of the positives.
+
+        Args:
+            outputs: Of `forward`, rows in the order of the sampled regions.
+            rois_N5: Image index and xyxy px of every region.
+            words: Rows of the vocabulary that the labels index.
+            sampling_results: mmdet's sampling result of every image.
+            train_cfg: The R-CNN part of ``train_cfg``.
+        """
+        labels_N, *targets = self.get_targets(sampling_results, train_cfg)
+        logits_NK = self.classifier(outputs.text_ND, words.text_KD, words.is_base_K)
+        word_labels_N = labels_N.masked_fill(labels_N == BACKGROUND_LABEL, len(words.text_KD))
+        weights_N = targets[0]
+        losses = {
+            'loss_cls': self.loss_cls(
+                logits_NK, word_labels_N, weights_N, avg_factor=max(int((weights_N > 0).sum()), 1)
+            ),
+            'acc': accuracy(logits_NK, word_labels_N),
+        }
+        return {**losses, **super().loss(None, outputs.delta_N4, rois_N5, labels_N, *targets)}
+
+    def scores(self, text_ND: Tensor, image_ND: Tensor | None, words: WordRows) -> Tensor:
+        """Score of every word for every region, (N, K), background removed.
+
+        The text head's softmax runs over K words and background. With ``distill='separate'`` it is blended
+        with the distilled head's softmax over the K words alone (ViLD, Sec. 3.4).
+        """
+        text_KD, is_base_K = words
+        p_NK = self.classifier(text_ND, text_KD, is_base_K).softmax(dim=1)[:, :-1]
+        if image_ND is None:
+            return p_NK
+        q_NK = self.image_classifier(image_ND, text_KD).softmax(dim=1)
+        return score_ensemble(p_NK, q_NK, is_base_K, self.base_power, self.novel_power)
+
+    def decode(
+        self, rois_N5: Tensor, delta_N4: Tensor | None, scores_NK: Tensor, metainfo: dict, test_cfg: Any, rescale: bool
+    ) -> InstanceData:
+        """Detections of one image after suppression.
+
+        Args:
+            rois_N5: Image index and xyxy px of the batch picture.
+            delta_N4: Box refinements, or None to keep the proposals.
+            scores_NK: Of `scores`.
+            metainfo: ``img_shape`` and, to rescale, ``scale_factor`` of the image.
+            test_cfg: The R-CNN part of ``test_cfg``.
+            rescale: Whether boxes are wanted in pixels of the original image.
+        """
+        boxes_N4 = rois_N5[:, 1:]
+        if delta_N4 is not None:
+            boxes_N4 = get_box_tensor(self.bbox_coder.decode(boxes_N4, delta_N4, max_shape=metainfo['img_shape']))
+        if rescale and len(boxes_N4):
+            boxes_N4 = scale_boxes(boxes_N4, [1 / factor for factor in metainfo['scale_factor']])
+        # Suppression shifts boxes by the column number, which rounds them: an order of columns that
+        # depends on the scores alone makes results independent of the order of the words.
+        order_K = scores_NK.max(dim=0).values.argsort(descending=True) if len(scores_NK) else None
+        ordered_NK = scores_NK if order_K is None else scores_NK[:, order_K]
+        padded_NK = torch.cat([ordered_NK, ordered_NK.new_zeros(len(ordered_NK), 1)], dim=1)
+        boxes_M5, labels_M = multiclass_nms(boxes_N4, padded_NK, test_cfg.score_thr, test_cfg.nms, test_cfg.max_per_img)
+        labels_M = labels_M if order_K is None else order_K[labels_M]
+        return InstanceData(bboxes=boxes_M5[:, :4], scores=boxes_M5[:, 4], labels=labels_M)
