@@ -56,6 +56,6 @@ class DPTPixelHead(OVDecodeHead):
                 ``VisionTransformer(output_cls_token=True)`` gives them.
 
         Returns:
-            (B, D, 8 h, 8 w).
+            (B, D, 8 h, 8 w); an odd h or w counts as the next even number, the maps being stretched to it.
         """
         return self.project(self.fusion(self.reassemble(list(features))))

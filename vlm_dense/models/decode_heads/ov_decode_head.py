@@ -18,7 +18,7 @@ from vlm_dense.errors import ConfigError, DataError
 from vlm_dense.registry import MODELS
 
 IGNORE_INDEX = 255  # mmseg's value for pixels without a label
-PIXEL_LOSS = dict(type='mmseg.CrossEntropyLoss', avg_non_ignore=True)
+PIXEL_LOSS = {'type': 'mmseg.CrossEntropyLoss', 'avg_non_ignore': True}
 
 
 class OVDecodeHead(BaseModule, metaclass=ABCMeta):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vlm_dense.errors import ConfigError
 
-BATCH_NORM = dict(type='BN')
+BATCH_NORM = {'type': 'BN'}
 
 
 class RefineFusion(BaseModule):
@@ -42,7 +42,7 @@ class RefineFusion(BaseModule):
             ConvModule(width, channels, 3, padding=1, bias=False, act_cfg=None) for width in in_channels
         )
         self.blocks = nn.ModuleList(
-            FeatureFusionBlock(channels, dict(type='ReLU'), norm_cfg, align_corners=align_corners) for _ in in_channels
+            FeatureFusionBlock(channels, {'type': 'ReLU'}, norm_cfg, align_corners=align_corners) for _ in in_channels
         )
         # The coarsest map has nothing to be added to.
         self.blocks[0].res_conv_unit1 = None

@@ -1,0 +1,110 @@
+"""LSeg (arXiv:2201.03546) as published: ViT-L/16, DPT decoder, CLIP ViT-B/32 words, trained on ADE20K-150.
+
+Weights of the backbone: see projects/lseg/README.md.
+"""
+
+_base_ = ['_base_/segmentation_runtime.py']
+custom_imports = dict(imports=['projects.lseg'])
+crop_size = (480, 480)
+words = '{{fileDirname}}/../vlm_dense/datasets/vocabularies/ade20k.json'
+
+model = dict(
+    type='vlm_dense.OVEncoderDecoder',
+    data_preprocessor=dict(
+        type='SegDataPreProcessor', mean=[127.5] * 3, std=[127.5] * 3, bgr_to_rgb=True, size=crop_size
+    ),
+    backbone=dict(
+        type='VisionTransformer',
+        img_size=(384, 384),
+        patch_size=16,
+        patch_bias=True,
+        embed_dims=1024,
+        num_layers=24,
+        num_heads=16,
+        out_indices=(5, 11, 17, 23),
+        output_cls_token=True,
+        norm_cfg=dict(type='LN', eps=1e-6),
+        interpolate_mode='bilinear',
+        init_cfg=dict(type='Pretrained', checkpoint='checkpoints/vit_large_patch16_384.pth'),
+    ),
+    decode_head=dict(
+        type='vlm_dense.DPTPixelHead',
+        in_channels=1024,
+        embed_dim=512,
+        # The scale 1/0.07 is a constant in the authors' code: not trained, not in their checkpoints.
+        classifier=dict(type='vlm_dense.EmbeddingClassifier', embed_dim=512, temperature=0.07, background=None),
+        refine=dict(type='vlm_dense.SpatialBlock', kind='bottleneck', depth=2),
+        upsample=2,
+    ),
+    text_bank=dict(
+        type='vlm_dense.TextBank',
+        encoder=dict(type='vlm_dense.OpenClipTextEncoder', name='ViT-B-32-quickgelu', pretrained='openai'),
+        prompt='name',
+    ),
+    test_cfg=dict(mode='slide', crop_size=crop_size, stride=(320, 320)),
+)
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='RandomResize', scale=(2048, 512), ratio_range=(0.5, 2.0), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackSegInputs'),
+    dict(type='vlm_dense.AttachVocabulary', vocabulary=dict(file=words)),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(2048, 512), keep_ratio=True),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+    dict(type='vlm_dense.AttachVocabulary', vocabulary=dict(file=words)),
+]
+dataset = dict(
+    type='vlm_dense.VocabularySegDataset',
+    vocabulary=dict(file=words),
+    background=False,
+    reduce_zero_label=True,
+    img_suffix='.jpg',
+    seg_map_suffix='.png',
+    data_root='data/ade/ADEChallengeData2016',
+    remedy='unpack ADEChallengeData2016.zip of the MIT Scene Parsing Benchmark into data/ade.',
+)
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
+        pipeline=train_pipeline,
+        **dataset,
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
+        pipeline=test_pipeline,
+        **dataset,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='vlm_dense.SeenUnseenIoUMetric')
+test_evaluator = val_evaluator
+
+# The authors' rate is 0.004 / 16 times the batch of one process; what is not pre-trained learns ten times faster.
+# Their reassembling layers belong to the backbone's group.
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='SGD', lr=0.004 / 16 * 4, momentum=0.9, weight_decay=1e-4),
+    accumulative_counts=2,
+    paramwise_cfg=dict(custom_keys={'decode_head': dict(lr_mult=10), 'decode_head.reassemble': dict(lr_mult=1)}),
+)
+param_scheduler = dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=240, by_epoch=True)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=240, val_interval=20)
+default_hooks = dict(checkpoint=dict(interval=20))
+del dataset

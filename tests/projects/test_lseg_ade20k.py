@@ -1,0 +1,138 @@
+"""The full-size LSeg recipe, shrunk, on a made-up folder in ADE20K's layout."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from PIL import Image
+from torch.nn import functional
+
+from vlm_dense.errors import MissingFileError
+from vlm_dense.registry import DATASETS, MODELS
+from vlm_dense.text.vocabulary import Vocabulary
+
+CONFIG = Path(__file__).parents[2] / 'configs' / 'lseg_vit_l16_ade20k.py'
+
+
+@MODELS.register_module()
+class RandomRowsBank:
+    """Unit rows of CLIP ViT-B/32's width without its text encoder."""
+
+    embed_dim = 512
+
+    def __call__(self, vocabulary: Vocabulary) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(len(vocabulary))
+        return functional.normalize(torch.randn(len(vocabulary), 512, generator=generator), dim=1)
+
+
+@pytest.fixture
+def config() -> Config:
+    config = Config.fromfile(CONFIG)
+    init_default_scope(config.default_scope)
+    return config
+
+
+def shrink(config: Config) -> None:
+    model = config.model
+    model.backbone.update(img_size=(96, 96), embed_dims=32, num_layers=4, num_heads=2, out_indices=(0, 1, 2, 3))
+    model.backbone.init_cfg = None
+    model.decode_head.update(in_channels=32, reassemble_channels=(8, 8, 8, 8), channels=16)
+    model.text_bank = dict(type='vlm_dense.RandomRowsBank')
+    model.data_preprocessor.size = (96, 96)
+    model.test_cfg.update(crop_size=(96, 96), stride=(64, 64))
+    for step in config.train_pipeline:
+        if step.type == 'RandomResize':
+            step.scale = (192, 96)
+        if step.type == 'RandomCrop':
+            step.crop_size = (96, 96)
+    config.train_dataloader.dataset.pipeline = config.train_pipeline
+    for step in config.test_pipeline:
+        if step.type == 'Resize':
+            step.scale = (192, 96)
+    config.val_dataloader.dataset.pipeline = config.test_pipeline
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    for part in ('training', 'validation'):
+        for kind in ('images', 'annotations'):
+            (tmp_path / kind / part).mkdir(parents=True)
+        for number in range(2):
+            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
+            labels = np.repeat(np.repeat(random.integers(0, 151, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
+            Image.fromarray(picture).save(tmp_path / 'images' / part / f'{number}.jpg')
+            Image.fromarray(labels).save(tmp_path / 'annotations' / part / f'{number}.png')
+    return tmp_path
+
+
+def test_absent_data_gives_one_message(config: Config, tmp_path: Path) -> None:
+    config.train_dataloader.dataset.data_root = str(tmp_path / 'nowhere')
+    with pytest.raises(MissingFileError, match=r'nowhere.*unpack ADEChallengeData2016\.zip'):
+        DATASETS.build(config.train_dataloader.dataset)
+
+
+def test_shrunk_recipe_steps_and_predicts(config: Config, folder: Path) -> None:
+    shrink(config)
+    for loader in (config.train_dataloader, config.val_dataloader):
+        loader.dataset.data_root = str(folder)
+    model = MODELS.build(config.model)
+    model.init_weights()
+    train_set = DATASETS.build(config.train_dataloader.dataset)
+    batch = pseudo_collate([train_set[0], train_set[1]])
+    optimizer = build_optim_wrapper(model, config.optim_wrapper)
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    model.train()
+    # The second call completes an accumulated step.
+    first, second = model.train_step(batch, optimizer), model.train_step(batch, optimizer)
+    assert first['loss'].isfinite()
+    assert second['loss'].isfinite()
+    assert not torch.equal(before['backbone.patch_embed.projection.weight'], model.backbone.patch_embed.projection.weight)
+    assert not torch.equal(before['decode_head.refine.conv.weight'], model.decode_head.refine.conv.weight)
+
+    model.eval()
+    validation_set = DATASETS.build(config.val_dataloader.dataset)
+    sample = validation_set[0]
+    assert int(sample['data_samples'].gt_sem_seg.data[sample['data_samples'].gt_sem_seg.data != 255].max()) < 150
+    (found,) = model.test_step(pseudo_collate([sample]))
+    assert found.pred_sem_seg.data.shape == (1, 110, 130)
+    assert found.vocabulary.words[0] == 'wall'
+    assert not [name for name in model.state_dict() if 'text' in name or 'scale' in name]
+
+
+def test_rates_follow_the_authors(config: Config) -> None:
+    shrink(config)
+    model = MODELS.build(config.model)
+    optimizer = build_optim_wrapper(model, config.optim_wrapper).optimizer
+    rate_of = {id(p): group['lr'] for group in optimizer.param_groups for p in group['params']}
+    for name, parameter in model.named_parameters():
+        slow = name.startswith('backbone') or name.startswith('decode_head.reassemble')
+        assert rate_of[id(parameter)] == pytest.approx(0.001 if slow else 0.01), name
+
+
+def test_words_are_those_of_the_label_maps(config: Config) -> None:
+    from mmseg.datasets import ADE20KDataset
+
+    words = Vocabulary.build(config.train_pipeline[-1].vocabulary).words
+    assert words == tuple(word.strip() for word in ADE20KDataset.METAINFO['classes'])
+
+
+def test_published_sizes_build(config: Config) -> None:
+    """ViT-L/16 with its decoder has the published number of parameters, without allocating them."""
+    config.model.backbone.init_cfg = None
+    config.model.text_bank = dict(type='vlm_dense.RandomRowsBank')
+    with torch.device('meta'):
+        model = MODELS.build(config.model)
+    backbone = sum(p.numel() for p in model.backbone.parameters())
+    # timm's vit_large_patch16_384 without its classifier (1000 classes) and final norm.
+    import timm
+
+    with torch.device('meta'):
+        reference = timm.create_model('vit_large_patch16_384', num_classes=0)
+    expected = sum(p.numel() for name, p in reference.named_parameters() if not name.startswith('norm.'))
+    assert backbone == expected
