@@ -1,0 +1,43 @@
+"""Intersections and unions of label maps, exact in integers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class PixelCounts:
+    """Pixels per class: of both maps agreeing, of the truth and of the prediction; each (C,) int64."""
+
+    agree_C: np.ndarray
+    truth_C: np.ndarray
+    found_C: np.ndarray
+
+    def __add__(self, other: 'PixelCounts') -> 'PixelCounts':
+        return PixelCounts(self.agree_C + other.agree_C, self.truth_C + other.truth_C, self.found_C + other.found_C)
+
+    @property
+    def iou_C(self) -> np.ndarray:
+        """Intersection over union in 0..1, NaN for classes in neither map."""
+        union_C = self.truth_C + self.found_C - self.agree_C
+        return np.divide(self.agree_C, union_C, out=np.full(len(union_C), np.nan), where=union_C > 0)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the pixels whose class is right, in 0..1; NaN without pixels."""
+        pixels = int(self.truth_C.sum())
+        return int(self.agree_C.sum()) / pixels if pixels else float('nan')
+
+
+def count_pixels(truth_P: np.ndarray, found_P: np.ndarray, num_classes: int) -> PixelCounts:
+    """Count the pixels of one picture.
+
+    Args:
+        truth_P: Class of every pixel that counts, in 0..C-1.
+        found_P: Predicted class of the same pixels; values from C on belong to no class of the truth.
+        num_classes: C.
+    """
+    agree_C = np.bincount(truth_P[truth_P == found_P], minlength=num_classes)
+    truth_C = np.bincount(truth_P, minlength=num_classes)
+    found_C = np.bincount(found_P, minlength=num_classes)[:num_classes]
+    return PixelCounts(agree_C, truth_C, found_C)
