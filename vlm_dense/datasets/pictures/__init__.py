@@ -1,0 +1,5 @@
+"""The built-in picture set: scenes composed of named cut-outs, with boxes, masks, captions and label maps."""
+
+from vlm_dense.datasets.pictures.compose import PictureRequest, compose_pictures, read_manifest
+
+__all__ = ['PictureRequest', 'compose_pictures', 'read_manifest']
