@@ -1,0 +1,20 @@
+"""Pictures: image towers and what is read from them."""
+
+from vlm_dense.vlms.backbone import TowerBackbone, TowerTail
+from vlm_dense.vlms.centers import mean_features
+from vlm_dense.vlms.crops import crop_regions
+from vlm_dense.vlms.frozen import FrozenTower
+from vlm_dense.vlms.imagenet_tower import ImageNetTower
+from vlm_dense.vlms.open_clip_tower import OpenClipTower
+from vlm_dense.vlms.tower import ImageTower
+
+__all__ = [
+    'FrozenTower',
+    'ImageNetTower',
+    'ImageTower',
+    'OpenClipTower',
+    'TowerBackbone',
+    'TowerTail',
+    'crop_regions',
+    'mean_features',
+]
