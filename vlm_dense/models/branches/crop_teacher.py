@@ -11,7 +11,6 @@ from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn import functional
 
-from vlm_dense.registry import MODELS
 from vlm_dense.vlms import FrozenTower, crop_regions
 
 SCALES = (1.0, 1.5)
@@ -29,7 +28,7 @@ class CropTeacher(BaseModule):
 
     def __init__(self, tower: dict, scales: Sequence[float] = SCALES, size: int | None = None) -> None:
         super().__init__()
-        self.tower = FrozenTower(MODELS.build(tower))
+        self.tower = FrozenTower(tower)
         self.scales = tuple(scales)
         self.size = size or self.tower.input_size
 
@@ -39,19 +38,20 @@ class CropTeacher(BaseModule):
         return self.tower.embed_dim
 
     @torch.no_grad()
-    def forward(self, pictures_B3HW: Tensor, boxes: list[Tensor]) -> Tensor:
+    def forward(self, pictures_B3HW: Tensor, boxes: list[Tensor], shapes: list[tuple[int, int]]) -> Tensor:
         """Embeddings of regions.
 
         Args:
             pictures_B3HW: RGB, 0..255.
             boxes: Per picture (n, 4) xyxy px.
+            shapes: Height and width of every picture without its padding; crops end there.
 
         Returns:
             (N, D) unit rows, pictures one after the other.
         """
         mean_311 = pictures_B3HW.new_tensor(self.tower.mean).view(3, 1, 1)
         std_311 = pictures_B3HW.new_tensor(self.tower.std).view(3, 1, 1)
-        crops_SN3ss = crop_regions((pictures_B3HW - mean_311) / std_311, boxes, self.scales, self.size)
+        crops_SN3ss = crop_regions((pictures_B3HW - mean_311) / std_311, boxes, self.scales, self.size, shapes)
         chunks = crops_SN3ss.flatten(0, 1).split(CROPS_AT_ONCE)
         embeddings = torch.cat([self.tower.embed_images(chunk) for chunk in chunks])
         return functional.normalize(embeddings.unflatten(0, crops_SN3ss.shape[:2]).sum(0), dim=1)

@@ -86,7 +86,8 @@ class DistillRegions(BaseModule):
         """``loss_distill``: weight times the mean over regions of the sum over channels of |z - v|."""
         if len(regions) == 0:
             return {'loss_distill': region_ND.sum() * 0}
-        teacher_ND = self.teacher(pictures_B3HW, regions.boxes)
+        shapes = [sample.img_shape[:2] for sample in data_samples]
+        teacher_ND = self.teacher(pictures_B3HW, regions.boxes, shapes)
         return {'loss_distill': self.weight * embedding_l1(region_ND, teacher_ND)}
 
 
