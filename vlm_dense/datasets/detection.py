@@ -21,7 +21,7 @@ ANNOTATION_REMEDY = 'check data_root and ann_file in the config.'
 
 @DATASETS.register_module()
 class VocabularyCocoDataset(PictureErrors, CocoDataset):
-    """mmdet's ``CocoDataset`` with classes taken from a vocabulary when the data set is built, not when a config is read.
+    """mmdet's ``CocoDataset`` with the words of a vocabulary as classes, read when the data set is built.
 
     Labels are positions in the vocabulary, whatever the order of the categories in the file (mmdet's own follow the
     order of the file). With ``dict(file=..., only='base')`` the file's categories are compared with the whole list
@@ -91,7 +91,7 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
             return super().parse_data_info(raw_data_info)
         except (KeyError, TypeError) as error:
             raise DataError(
-                f"{self.ann_file}: picture {image.get('file_name', image['img_id'])} or one of its annotations has no "
+                f'{self.ann_file}: picture {image.get("file_name", image["img_id"])} or one of its annotations has no '
                 f'usable {error}; repair the file.'
             ) from error
 
@@ -134,8 +134,8 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
         ):
             return
         raise DataError(
-            f"{self.ann_file}: annotation {annotation['id']} of picture {image['file_name']} has the box {box} "
-            f"(x, y, width, height), outside the picture of {image['width']} x {image['height']} pixels; correct the "
+            f'{self.ann_file}: annotation {annotation["id"]} of picture {image["file_name"]} has the box {box} '
+            f'(x, y, width, height), outside the picture of {image["width"]} x {image["height"]} pixels; correct the '
             'annotation, or raise box_slack.'
         )
 

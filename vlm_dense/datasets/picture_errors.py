@@ -42,7 +42,8 @@ class PictureErrors:
     """Mixin for mmengine data sets: a failing pipeline names the file that caused it.
 
     The files are looked at only after a failure, so a run without errors pays nothing. The pipeline's reader must
-    itself refuse damaged files: ``LoadImageFromFile(imdecode_backend='pillow')`` does, cv2 fills cut-off JPEG with grey.
+    itself refuse damaged files: ``LoadImageFromFile(imdecode_backend='pillow')`` does; cv2 fills cut-off JPEG with
+    grey.
     """
 
     remedy: str

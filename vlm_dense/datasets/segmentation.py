@@ -19,8 +19,8 @@ class VocabularySegDataset(PictureErrors, BaseSegDataset):
     """mmseg's ``BaseSegDataset`` with classes taken from a vocabulary when the data set is built.
 
     Label maps on disk hold positions in ``label_vocabulary`` (K words) and, with ``background``, the number K where
-    no word applies. They are turned into positions in ``vocabulary`` (J words): a word that ``vocabulary`` lacks becomes
-    ``ignore_index``, background becomes J (the last column of a classifier), ``ignore_index`` stays.
+    no word applies. They are turned into positions in ``vocabulary`` (J words): a word that ``vocabulary`` lacks
+    becomes ``ignore_index``, background becomes J (the last column of a classifier), ``ignore_index`` stays.
 
     Args:
         vocabulary: Words to predict; anything ``Vocabulary.build`` accepts.
@@ -58,7 +58,8 @@ class VocabularySegDataset(PictureErrors, BaseSegDataset):
     def get_label_map(self, new_classes: Any = None) -> dict[int, int] | None:
         """Values on disk that change when read, or None if none does."""
         position = {word: label for label, word in enumerate(self.vocabulary.words)}
-        pairs = {old: position.get(word, self.ignore_index) for old, word in enumerate(self.label_vocabulary.words)}
+        ignored = int(self.ignore_index)
+        pairs = {old: position.get(word, ignored) for old, word in enumerate(self.label_vocabulary.words)}
         if self.background:
             pairs[len(self.label_vocabulary)] = len(self.vocabulary)
         # mmseg passes over the whole map once per entry, so values that stay are left out.

@@ -30,7 +30,7 @@ Outline = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def _rays(points: int, inner: float) -> Outline:
-    """A star with ``points`` tips at radius 0.95 and notches at ``inner``; ``inner = cos(pi / n)`` of it is a polygon."""
+    """A star with tips at radius 0.95 and notches at ``inner`` of it; ``inner = cos(pi / points)`` is a polygon."""
     half = np.pi / points
     notch = 0.95 * inner * np.array([np.cos(half), np.sin(half)])
 
@@ -55,9 +55,7 @@ SHAPES: dict[str, Outline] = {
     'crescent': lambda x, y: (np.hypot(x, y) < 0.9) & (np.hypot(x - 0.45, y) > 0.75),
     'heart': lambda x, y: ((1.25 * x) ** 2 + (1.2 * y) ** 2 - 1) ** 3 + (1.25 * x) ** 2 * (1.2 * y) ** 3 < 0,
     'drop': lambda x, y: (np.hypot(x, y - 0.3) < 0.6) | ((y > -0.95) & (y < 0.1) & (abs(x) < 0.54 * (y + 0.95))),
-    'arrow': lambda x, y: (
-        ((abs(y) < 0.22) & (abs(x) < 0.9) & (x < 0.2)) | ((x >= 0.1) & (abs(y) < 0.9 * (0.95 - x)))
-    ),
+    'arrow': lambda x, y: ((abs(y) < 0.22) & (abs(x) < 0.9) & (x < 0.2)) | ((x >= 0.1) & (abs(y) < 0.9 * (0.95 - x))),
 }
 
 

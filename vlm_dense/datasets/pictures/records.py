@@ -14,8 +14,6 @@ from vlm_dense.text.prompts import indefinite_article
 PAIRS = frozenset({'binoculars', 'pliers', 'scissors'})
 UNCOUNTED = frozenset({'broccoli', 'corn', 'garlic', 'lettuce'})
 ONLY_ONE = frozenset({'planet earth'})
-# Boxes and visible areas below this many pixels would be nameless specks.
-SMALLEST_AREA = 12
 
 
 def noun_phrase(word: str) -> str:
@@ -42,16 +40,15 @@ def scene_records(scene: Scene, words: Sequence[str]) -> tuple[dict[str, Any], l
     """
     height, width = scene.labels_HW.shape
     position = {word: label for label, word in enumerate(words)}
-    objects = [placed for placed in scene.objects if placed.visible_HW.sum() >= SMALLEST_AREA]
     image = {
         'width': width,
         'height': height,
         'license': 1,
-        'caption': caption([placed.word for placed in objects]),
+        'caption': caption([placed.word for placed in scene.objects]),
         'background': scene.background,
     }
-    annotations = []
-    for placed in objects:
+    annotations: list[dict[str, Any]] = []
+    for placed in scene.objects:
         rle = coco_mask.encode(np.asfortranarray(placed.visible_HW, np.uint8))
         annotations.append(
             {
@@ -82,7 +79,8 @@ def coco_document(
         seed: Seed of the set.
         records: File name, image record and annotations of every scene, in order.
     """
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for image_id, (file_name, image, objects) in enumerate(records, start=1):
         images.append({'id': image_id, 'file_name': file_name, **image})
         for placed in objects:
