@@ -93,7 +93,7 @@ def test_nms_of_nothing():
 def test_batched_nms_keeps_classes_apart():
     boxes = torch.tensor([[0.0, 0, 8, 8]]).repeat(3, 1)
     scores, classes = torch.tensor([0.9, 0.8, 0.7]), torch.tensor([0, 1, 0])
-    _, kept = batched_nms(boxes, scores, classes, dict(type='nms', iou_threshold=0.5))
+    _, kept = batched_nms(boxes, scores, classes, {'type': 'nms', 'iou_threshold': 0.5})
     assert kept.tolist() == [0, 1]
 
 
@@ -101,7 +101,7 @@ def test_batched_nms_keeps_classes_apart():
 @pytest.mark.parametrize('offset', [0, 1])
 def test_soft_nms_equals_loop(method, offset):
     boxes, scores = random_boxes(25, seed=5)
-    settings = dict(iou_threshold=0.3, sigma=0.4, min_score=0.1, method=method, offset=offset)
+    settings = {'iou_threshold': 0.3, 'sigma': 0.4, 'min_score': 0.1, 'method': method, 'offset': offset}
     dets, kept = soft_nms(torch.tensor(boxes), torch.tensor(scores), **settings)
     expected = soft_nms_loop(boxes, scores, 0.3, 0.4, 0.1, method, offset)
     assert kept.tolist() == [index for index, _ in expected]
@@ -112,7 +112,7 @@ def test_soft_nms_equals_loop(method, offset):
 
 def test_soft_nms_through_batched_nms():
     boxes, scores = random_boxes(12, seed=8)
-    settings = dict(type='soft_nms', iou_threshold=0.3, min_score=0.05)
+    settings = {'type': 'soft_nms', 'iou_threshold': 0.3, 'min_score': 0.05}
     dets, kept = batched_nms(torch.tensor(boxes), torch.tensor(scores), torch.zeros(12, dtype=torch.long), settings)
     np.testing.assert_array_equal(dets[:, :4], boxes[kept])
     assert (dets[:, 4].diff() <= 0).all()

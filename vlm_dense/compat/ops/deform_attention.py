@@ -52,7 +52,7 @@ def ms_deform_attn_backward(
     """Write the gradients of values, locations and weights in place."""
     with torch.enable_grad():
         leaves = [tensor.detach().requires_grad_() for tensor in (value, sampling_locations, attention_weights)]
-        output = ms_deform_attn_forward(leaves[0], spatial_shapes, level_start_index, *leaves[1:], im2col_step)
+        output = ms_deform_attn_forward(leaves[0], spatial_shapes, level_start_index, leaves[1], leaves[2], im2col_step)
     targets = (grad_value, grad_sampling_locations, grad_attention_weights)
     for target, grad in zip(targets, torch.autograd.grad(output, leaves, grad_output), strict=True):
         target.copy_(grad)
