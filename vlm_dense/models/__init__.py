@@ -1,9 +1,13 @@
 """Detectors, segmentors and their parts."""
 
+from vlm_dense import checkpoints
 from vlm_dense.models import branches, decode_heads, detectors, heads, segmentors
 from vlm_dense.models.classifiers import EmbeddingClassifier, LinearClassifier, score_ensemble
 from vlm_dense.models.detectors import OVTwoStageDetector
 from vlm_dense.models.requests import WordRows, vocabulary_of, words_of
+
+# mmengine's checkpoints load without running code from here on.
+checkpoints.install()
 
 __all__ = [
     'EmbeddingClassifier',
