@@ -35,5 +35,6 @@ def score_ensemble(
     for name, power in (('base_power', base_power), ('novel_power', novel_power)):
         if not 0 <= power <= 1:
             raise ConfigError(f'{name} is {power}; it is a weight, so give a number from 0 to 1.')
-    power_K = torch.where(is_base_K.to(detector_NK.device), base_power, novel_power).to(detector_NK)
+    powers = (detector_NK.new_tensor(base_power), detector_NK.new_tensor(novel_power))
+    power_K = torch.where(is_base_K.to(detector_NK.device), *powers)
     return detector_NK ** (1 - power_K) * vlm_NK.to(detector_NK) ** power_K

@@ -2,6 +2,7 @@
 
 from vlm_dense.models.decode_heads.dpt_pixel_head import DPTPixelHead
 from vlm_dense.models.decode_heads.ov_decode_head import OVDecodeHead
+from vlm_dense.models.decode_heads.pyramid_pixel_head import PyramidPixelHead
 from vlm_dense.models.decode_heads.refine_fusion import RefineFusion
 
-__all__ = ['DPTPixelHead', 'OVDecodeHead', 'RefineFusion']
+__all__ = ['DPTPixelHead', 'OVDecodeHead', 'PyramidPixelHead', 'RefineFusion']

@@ -93,7 +93,7 @@ class OVTwoStageDetector(TwoStageDetector):
         Returns:
             Losses of mmdet's heads under their own names; those of a branch as ``<branch>.<key>``.
         """
-        fed_by = {name: branch.batch for name, branch in self.branches.items()}
+        fed_by = {name: str(branch.batch) for name, branch in self.branches.items()}
         batches = named_batches(batch_inputs, batch_data_samples, fed_by)
         losses: dict[str, Any] = {}
         for batch_name, (images_B3HW, data_samples) in batches.items():
@@ -129,7 +129,7 @@ class OVTwoStageDetector(TwoStageDetector):
         pictures_B3HW: Tensor,
         data_samples: list[DetDataSample],
     ) -> dict[str, Tensor]:
-        branch = self.branches[name]
+        branch: Any = self.branches[name]
         regions = branch.sample(proposals, data_samples)
         region_ND = self.roi_head.embed(roi_maps, regions.boxes, branch.embedding)
         losses = branch.losses(region_ND, regions, pictures_B3HW, data_samples)

@@ -11,7 +11,7 @@ from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
 from vlm_dense.errors import ConfigError
-from vlm_dense.models.requests import vocabulary_of
+from vlm_dense.models.requests import WordRows, vocabulary_of
 from vlm_dense.registry import MODELS
 
 
@@ -40,8 +40,8 @@ class OVEncoderDecoder(EncoderDecoder):
         self.decode_head = MODELS.build(decode_head)
         self.align_corners = self.decode_head.align_corners
 
-    def request(self, data_samples: Sequence | None) -> tuple[Tensor, Tensor]:
-        """Embeddings (K, D) and base flags (K,) of the words that the samples ask for.
+    def request(self, data_samples: Sequence | None) -> WordRows:
+        """The words that the samples ask for, on the device of the decode head.
 
         Raises:
             ConfigError: If the samples carry no vocabulary or different ones.
@@ -49,7 +49,7 @@ class OVEncoderDecoder(EncoderDecoder):
         vocabulary = vocabulary_of(data_samples or [])
         device = next(self.decode_head.parameters()).device
         is_base_K = torch.tensor(vocabulary.is_base, dtype=torch.bool, device=device)
-        return self.text_bank(vocabulary).to(device), is_base_K
+        return WordRows(self.text_bank(vocabulary).to(device), is_base_K)
 
     def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
         """Losses of a batch; labels index the attached vocabulary."""

@@ -81,7 +81,7 @@ class OVBBoxHead(BBoxHead):
     ) -> None:
         if distill not in ('none', 'shared', 'separate'):
             raise ConfigError(f"OVBBoxHead: distill={distill!r}; choose 'none', 'shared' or 'separate'.")
-        roi = {'in_channels': in_channels, 'roi_size': roi_feat_size}
+        roi: dict[str, Any] = {'in_channels': in_channels, 'roi_size': roi_feat_size}
         text_trunk = RegionTrunk(**roi, **(trunk or {}))
         reg_trunk = None if box_trunk is None else RegionTrunk(**roi, **box_trunk)
         super().__init__(
