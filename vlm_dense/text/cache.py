@@ -1,14 +1,15 @@
 """One tensor per file on disk, written whole or not at all, and checked when read."""
 
 import hashlib
+import json
 import logging
 import os
 import tempfile
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from vlm_dense.errors import StorageError
 
@@ -34,12 +35,14 @@ def read_tensor(path: Path, rows: int) -> torch.Tensor | None:
     if not path.is_file():
         return None
     try:
-        with safe_open(str(path), framework='pt') as file:
-            tensor = file.get_tensor(TENSOR_NAME)
-            expected = (file.metadata() or {}).get('sha256')
+        # One read: a name that is opened twice may belong to two files when another process replaces it.
+        content = path.read_bytes()
+        # A copy has the alignment of fresh tensors, so that products with it are the same to the last bit.
+        tensor = load(content)[TENSOR_NAME].clone()
+        expected = _metadata(content).get('sha256')
     except PermissionError as error:
         raise StorageError(f"'{path}' may not be read. Correct its permissions, or set cache_dir=None.") from error
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, KeyError, OSError) as error:
         logger.warning("cached text embeddings '%s' are damaged (%s) and are made again", path, error)
         return None
     if tensor.ndim != 2 or len(tensor) != rows or expected != tensor_sha256(tensor):
@@ -83,3 +86,9 @@ def tensor_sha256(tensor: torch.Tensor) -> str:
     digest = hashlib.sha256(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
     digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """The free part of a safetensors header: 8 bytes of length, little endian, then JSON."""
+    length = int.from_bytes(content[:8], 'little')
+    return dict(json.loads(content[8 : 8 + length]).get('__metadata__', {}))

@@ -19,7 +19,8 @@ PROMPT_SETS = ('name', 'single', 'a_photo', 'vild')
 # Words whose first letter misleads: a silent h, and a vowel letter that sounds as 'y' or 'w'.
 _AN_BY_SOUND = re.compile(r'(heir|honest|honor|honour|hour)')
 _A_BY_SOUND = re.compile(
-    r'(eu|ewe|one\b|once\b|u\b|u-|ubiq|ufo\b|uk\b|ukr|ukul|unanim|uni(?!n|m)|ura[ln]|urin|urolog|us\b|usa\b|use|usu|ut[ei]|uto)'
+    r'(eu|ewe|one\b|ones|once\b|u\b|ubiq|ufo\b|uk\b|ukr|ukul|unanim|uni(?![dmn])'
+    r'|ura[ln]|urin|urolog|us\b|usa\b|use|usu|ut[ei]|uto)'
 )
 
 

@@ -4,8 +4,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from open_clip.modified_resnet import ModifiedResNet
-from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from vlm_dense.checkpoints.open_clip_models import find_open_clip, load_open_clip
@@ -72,6 +70,9 @@ class OpenClipTower(ImageTower):
         Raises:
             ConfigError: If the trunk comes from timm or pools by learned queries.
         """
+        from open_clip.modified_resnet import ModifiedResNet  # open_clip takes seconds to import
+        from open_clip.transformer import VisionTransformer
+
         if isinstance(self.visual, ModifiedResNet):
             return F.normalize(self._resnet_cells(images_B3HW), dim=1)
         if isinstance(self.visual, VisionTransformer) and self.visual.attn_pool is None:
