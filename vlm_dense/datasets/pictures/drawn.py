@@ -1,6 +1,7 @@
 """Source "drawn": coloured shapes on painted backgrounds, made here, so that nothing need be downloaded."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -59,6 +60,7 @@ SHAPES: dict[str, Outline] = {
 }
 
 
+@lru_cache(maxsize=1)
 def drawn_source() -> PictureSource:
     """All 96 coloured shapes in two drawings each, and ten backgrounds; always the same pictures."""
     words = [(f'{colour} {shape}', colour, shape) for colour in COLOURS for shape in SHAPES]

@@ -1,8 +1,10 @@
 """Which words the ImageNet image teacher was trained on."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 
+@lru_cache(maxsize=1)
 def imagenet_names() -> frozenset[str]:
     """Every name and alias of the 1000 ImageNet-1k classes, normalised.
 
