@@ -60,8 +60,8 @@ OPS = {
     'softmax_focal_loss_forward': Op(softmax_focal_loss_forward, 'torch'),
     'softmax_focal_loss_backward': Op(softmax_focal_loss_backward, 'torch'),
     # mmcv's report about the environment asks for these two strings.
-    'get_compiler_version': Op(lambda: NOT_COMPILED, 'torch'),
-    'get_compiling_cuda_version': Op(lambda: NOT_COMPILED, 'torch'),
+    'get_compiler_version': Op(lambda: NOT_COMPILED, 'none'),
+    'get_compiling_cuda_version': Op(lambda: NOT_COMPILED, 'none'),
 }
 
 
@@ -81,7 +81,7 @@ def missing_op(name: str) -> Callable[..., NoReturn]:
     def unsupported(*args: Any, **kwargs: Any) -> NoReturn:
         raise UnsupportedOpError(
             f"mmcv's op '{name}' needs mmcv's compiled extension, and the mmcv found here has none. "
-            'Replace mmcv-lite by full mmcv built for this torch: see "Full mmcv" in docs/install.md; '
+            "Replace mmcv-lite by full mmcv, built for this torch and CUDA (README, 'Full mmcv'); "
             '`vlm-dense env` lists the ops that work without it.'
         )
 
