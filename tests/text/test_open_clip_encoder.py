@@ -2,7 +2,7 @@ import open_clip
 import pytest
 import torch
 
-from vlm_dense.errors import VocabularyError
+from vlm_dense.errors import MissingFileError, VocabularyError
 from vlm_dense.text import OpenClipTextEncoder, TextBank, Vocabulary
 from vlm_dense.text.prompts import load_prompts
 
@@ -78,3 +78,17 @@ def test_the_image_half_is_dropped(tiny_clip: str) -> None:
     encoder.encode(['cat'])
     assert not any(name.startswith('visual') for name, _ in encoder._model.named_parameters())
     assert not any(parameter.requires_grad for parameter in encoder._model.parameters())
+
+
+def test_name_and_weights_as_one_string(tiny_clip: str, checkpoint) -> None:
+    path, _ = checkpoint
+    assert OpenClipTextEncoder(f'{tiny_clip}:{path}').fingerprint == OpenClipTextEncoder(tiny_clip, path).fingerprint
+
+
+def test_tokenizer_that_is_not_cached(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
+    encoder = OpenClipTextEncoder('ViT-B-16-SigLIP')
+    with pytest.raises(
+        MissingFileError, match=r"tokenizer 'timm/ViT-B-16-SigLIP' of .* is not in Hugging Face's cache"
+    ):
+        encoder.encode(['cat'])

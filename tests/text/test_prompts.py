@@ -16,7 +16,7 @@ def test_named_sets() -> None:
 
 @pytest.mark.parametrize('name', PROMPT_SETS)
 def test_every_set_is_a_data_file_with_its_source(name: str) -> None:
-    content = json.loads(files('vlm_dense.text').joinpath('prompt_sets', f'{name}.json').read_text(encoding='utf-8'))
+    content = json.loads((files('vlm_dense.text') / 'prompt_sets' / f'{name}.json').read_text(encoding='utf-8'))
     assert content['source']
     assert len(set(content['templates'])) == len(content['templates'])
     assert load_prompts(name).templates == tuple(content['templates'])

@@ -54,7 +54,7 @@ def find_open_clip(name: str, pretrained: str | None) -> OpenClipSource:
     """Resolve an architecture and its weights without the network.
 
     Args:
-        name: Architecture, as in ``open_clip.list_models()``.
+        name: Architecture, as in ``open_clip.list_models()``, or ``NAME:PRETRAINED`` as one string.
         pretrained: Path of a checkpoint, a tag whose file is in a local cache, or None for random weights.
 
     Raises:
@@ -63,8 +63,10 @@ def find_open_clip(name: str, pretrained: str | None) -> OpenClipSource:
     """
     import open_clip
 
+    if pretrained is None and ':' in name:
+        name, pretrained = name.split(':', 1)
     _model_config(name)
-    if pretrained is None:
+    if not pretrained:
         return OpenClipSource(name, None)
     if Path(pretrained).expanduser().is_file():
         return OpenClipSource(name, Path(pretrained).expanduser())

@@ -95,7 +95,8 @@ _ARTICLE_RULES: dict[str, Callable[[str], str]] = {'sound': indefinite_article, 
 
 @lru_cache(maxsize=len(PROMPT_SETS))
 def _read_prompt_set(name: str) -> PromptSet:
-    content = json.loads(files('vlm_dense.text').joinpath('prompt_sets', f'{name}.json').read_text(encoding='utf-8'))
+    path = files('vlm_dense.text') / 'prompt_sets' / f'{name}.json'
+    content = json.loads(path.read_text(encoding='utf-8'))
     return PromptSet(tuple(content['templates']), content['articles'], content['clean_words'])
 
 

@@ -78,5 +78,5 @@ def _read_picture(path: Path, tower: ImageNetTower) -> Tensor:
         raise MissingFileError(f"there is no picture '{path}'. Check the path.") from error
     except (UnidentifiedImageError, OSError) as error:
         raise DataError(f"the picture '{path}' cannot be read ({error}). Replace it.") from error
-    pixels = (pixels - np.asarray(tower.mean, np.float32)) / np.asarray(tower.std, np.float32)
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()
+    pixels_HW3 = (torch.from_numpy(pixels) - torch.tensor(tower.mean)) / torch.tensor(tower.std)
+    return pixels_HW3.permute(2, 0, 1)[None].contiguous()

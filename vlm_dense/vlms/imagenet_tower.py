@@ -2,6 +2,7 @@
 
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -53,7 +54,7 @@ class ImageNetTower(ImageTower):
         if output_stride not in STRIDES:
             raise ConfigError(f'output_stride={output_stride} of ImageNetTower: write 16 or 32.')
         self.output_stride = output_stride
-        self.trunk = _load_trunk(output_stride)
+        self.trunk: Any = _load_trunk(output_stride)
         centers = _read_center(center)
         self._center_sha256 = 'none' if center is None else file_sha256(Path(center).expanduser())
         # Not in the state dict: a checkpoint must not depend on where the means came from.
@@ -94,9 +95,9 @@ class ImageNetTower(ImageTower):
         return nn.Sequential(self.trunk.conv_head, self.trunk.bn2)
 
 
-def _load_trunk(output_stride: int) -> nn.Module:
+def _load_trunk(output_stride: int) -> Any:
     path = packaged_file(LITE0, LITE0_WEIGHTS)
-    trunk = timm.create_model('tf_efficientnet_lite0', pretrained=False, output_stride=output_stride)
+    trunk: Any = timm.create_model('tf_efficientnet_lite0', pretrained=False, output_stride=output_stride)
     target = trunk.state_dict()
     source = torch.load(path, map_location='cpu', weights_only=True)
     # The package names its layers differently and lists them in the same order.

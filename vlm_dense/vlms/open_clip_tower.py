@@ -22,7 +22,7 @@ class OpenClipTower(ImageTower):
     have no dense read-out here.
 
     Args:
-        name: Architecture, as in ``open_clip.list_models()``.
+        name: Architecture, as in ``open_clip.list_models()``, or ``NAME:PRETRAINED`` as one string.
         pretrained: Path of a checkpoint, a tag whose file is in a local cache, or None for random weights that are
             the same in every process.
 
@@ -35,13 +35,13 @@ class OpenClipTower(ImageTower):
     def __init__(self, name: str, pretrained: str | None = None) -> None:
         super().__init__()
         source = find_open_clip(name, pretrained)
-        model = load_open_clip(source)
-        self.visual: Any = model.visual
+        visual: Any = load_open_clip(source).visual
+        self.visual = visual
         self.embed_dim = source.embed_dim
-        preprocessing = self.visual.preprocess_cfg
+        preprocessing = visual.preprocess_cfg
         self.mean = _to_pixel_scale(preprocessing['mean'])
         self.std = _to_pixel_scale(preprocessing['std'])
-        size = self.visual.image_size
+        size = visual.image_size
         self.input_size = int(size[0] if isinstance(size, tuple | list) else size)
         self._source = source
 
@@ -83,13 +83,14 @@ class OpenClipTower(ImageTower):
         )
 
     def _resnet_cells(self, images_B3HW: Tensor) -> Tensor:
-        visual, pool = self.visual, self.visual.attnpool
+        visual: Any = self.visual
+        pool = visual.attnpool
         x = visual.layer4(visual.layer3(visual.layer2(visual.layer1(visual.stem(images_B3HW)))))
         cells_BhwC = x.permute(0, 2, 3, 1)
         return pool.c_proj(pool.v_proj(cells_BhwC)).permute(0, 3, 1, 2)
 
     def _transformer_cells(self, images_B3HW: Tensor) -> Tensor:
-        visual = self.visual
+        visual: Any = self.visual
         patches_BChw = visual.conv1(images_B3HW)
         grid = patches_BChw.shape[2:]
         tokens_BLC = patches_BChw.flatten(2).transpose(1, 2)
@@ -103,10 +104,11 @@ class OpenClipTower(ImageTower):
 
     def _positions(self, grid: torch.Size) -> Tensor:
         """Positional embeddings for a grid of h x w patches, the class token's first: (1 + h w, C)."""
-        positions = self.visual.positional_embedding
-        if tuple(grid) == tuple(self.visual.grid_size):
+        visual: Any = self.visual
+        positions = visual.positional_embedding
+        if tuple(grid) == tuple(visual.grid_size):
             return positions
-        cells_1Chw = positions[1:].T.unflatten(1, self.visual.grid_size)[None]
+        cells_1Chw = positions[1:].T.unflatten(1, visual.grid_size)[None]
         resized_1Chw = F.interpolate(cells_1Chw, size=tuple(grid), mode='bicubic', antialias=True, align_corners=False)
         return torch.cat([positions[:1], resized_1Chw[0].flatten(1).T])
 

@@ -1,12 +1,12 @@
 """The text half of any open_clip model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from vlm_dense.checkpoints.open_clip_models import OpenClipSource, find_open_clip, load_open_clip, offline
-from vlm_dense.errors import ConfigError
+from vlm_dense.errors import ConfigError, MissingFileError
 from vlm_dense.registry import MODELS
 from vlm_dense.text.encoders.base import check_token_counts, encode_in_chunks
 
@@ -18,7 +18,7 @@ class OpenClipTextEncoder:
     Weights are looked for when the encoder is made and read at the first text. Nothing is ever downloaded.
 
     Args:
-        name: Architecture, as in ``open_clip.list_models()``.
+        name: Architecture, as in ``open_clip.list_models()``, or ``NAME:PRETRAINED`` as one string.
         pretrained: Path of a checkpoint, a tag whose file is in a local cache, or None for random weights that are
             the same in every process.
         chunk_size: Texts per forward pass.
@@ -62,8 +62,9 @@ class OpenClipTextEncoder:
         model, tokenizer = self._load()
         limit = tokenizer.context_length
         check_token_counts(texts, [_count_tokens(tokenizer, text) for text in texts], limit)
-        encode: Callable[[list[str]], Tensor] = lambda chunk: model.encode_text(tokenizer(chunk), normalize=True)  # noqa: E731
-        return encode_in_chunks(texts, encode, self.chunk_size, self.embed_dim)
+        return encode_in_chunks(
+            texts, lambda chunk: model.encode_text(tokenizer(chunk)), self.chunk_size, self.embed_dim
+        )
 
     def _load(self) -> tuple[Any, Any]:
         if self._model is None:
@@ -84,8 +85,14 @@ def _make_tokenizer(source: OpenClipSource) -> Any:
             f"'{source.name}' names no tokenizer, and open_clip would download one. "
             "Add 'hf_tokenizer_name' to the text_cfg of its config."
         )
-    with offline():
-        return open_clip.get_tokenizer(source.name, **({'local_files_only': True} if uses_hub else {}))
+    try:
+        with offline():
+            return open_clip.get_tokenizer(source.name, **({'local_files_only': True} if uses_hub else {}))
+    except OSError as error:
+        raise MissingFileError(
+            f"the tokenizer '{text_config['hf_tokenizer_name']}' of '{source.name}' is not in Hugging Face's cache. "
+            'Fetch it where there is a network.'
+        ) from error
 
 
 def _count_tokens(tokenizer: Any, text: str) -> int:

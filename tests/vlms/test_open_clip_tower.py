@@ -1,0 +1,112 @@
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vlm_dense.errors import ConfigError, MissingFileError
+from vlm_dense.registry import MODELS
+from vlm_dense.vlms import OpenClipTower, TowerBackbone
+
+
+@pytest.fixture
+def vit(tiny_models) -> tuple[OpenClipTower, torch.nn.Module]:
+    return pair(tiny_models['vit'])
+
+
+def pair(name: str) -> tuple[OpenClipTower, torch.nn.Module]:
+    """The tower, and open_clip's own model with the same weights."""
+    tower = OpenClipTower(name)
+    model = open_clip.create_model(name).eval()
+    model.visual.load_state_dict(tower.visual.state_dict())
+    return tower, model
+
+
+@pytest.mark.parametrize('kind', ['vit', 'resnet', 'timm'])
+def test_whole_pictures_equal_encode_image(tiny_models, kind: str) -> None:
+    tower, model = pair(tiny_models[kind])
+    images = torch.randn(2, 3, tower.input_size, tower.input_size)
+    with torch.no_grad():
+        expected = model.encode_image(images, normalize=True)
+        torch.testing.assert_close(tower.embed_images(images), expected)
+    assert expected.shape == (2, tower.embed_dim)
+
+
+def test_transformer_cells_equal_projected_last_tokens(vit) -> None:
+    tower, model = vit
+    images = torch.randn(2, 3, 48, 48)
+    with torch.no_grad():
+        out = model.visual.forward_intermediates(images, indices=1, normalize_intermediates=True)
+        tokens_BChw = out['image_intermediates'][-1]
+        expected = torch.einsum('bchw,cd->bdhw', tokens_BChw, model.visual.proj)
+        dense_BDhw = tower.embed_dense(images)
+    assert dense_BDhw.shape == (2, 32, 3, 3)
+    torch.testing.assert_close(dense_BDhw, F.normalize(expected, dim=1), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('size', [64, 32])
+def test_other_sizes_equal_a_model_made_for_that_size(vit, size: int) -> None:
+    tower, model = vit
+    other = open_clip.create_model(tower._source.name, force_image_size=size).eval()
+    state = model.state_dict()
+    open_clip.model.resize_pos_embed(state, other)
+    other.load_state_dict(state)
+    images = torch.randn(1, 3, size, size)
+    with torch.no_grad():
+        out = other.visual.forward_intermediates(images, indices=1, normalize_intermediates=True)
+        expected = torch.einsum('bchw,cd->bdhw', out['image_intermediates'][-1], other.visual.proj)
+        torch.testing.assert_close(tower.embed_dense(images), F.normalize(expected, dim=1), atol=1e-5, rtol=1e-5)
+
+
+def test_any_rectangle(vit) -> None:
+    tower, _ = vit
+    with torch.no_grad():
+        dense_BDhw = tower.embed_dense(torch.randn(1, 3, 70, 33))
+    assert dense_BDhw.shape == (1, 32, 4, 2)
+    torch.testing.assert_close(dense_BDhw.norm(dim=1), torch.ones(1, 4, 2))
+
+
+def test_resnet_cells_average_to_the_pooled_vector_where_attention_is_uniform(tiny_models) -> None:
+    tower, model = pair(tiny_models['resnet'])
+    pool = model.visual.attnpool
+    with torch.no_grad():
+        for parameter in (pool.k_proj.weight, pool.k_proj.bias, pool.positional_embedding):
+            parameter.zero_()
+        images = torch.randn(2, 3, 64, 64)
+        pooled_BD = model.visual(images)
+        cells_BDhw = tower._resnet_cells(images)  # its own key projection plays no part
+        torch.testing.assert_close(cells_BDhw.mean(dim=(2, 3)), pooled_BD, atol=1e-5, rtol=1e-4)
+        dense_BDhw = tower.embed_dense(torch.randn(1, 3, 96, 64))
+    assert dense_BDhw.shape == (1, 32, 3, 2)
+    torch.testing.assert_close(dense_BDhw.norm(dim=1), torch.ones(1, 3, 2))
+
+
+def test_describes_itself(vit) -> None:
+    tower, _ = vit
+    assert tower.input_size == 48
+    assert tower.mean == pytest.approx((122.7709, 116.7460, 104.0937), abs=1e-3)
+    assert tower.std == pytest.approx((68.5005, 66.6322, 70.3232), abs=1e-3)
+    assert tower.fingerprint == OpenClipTower(tower._source.name).fingerprint
+    assert not any('transformer.resblocks' in name and 'visual' not in name for name in tower.state_dict())
+
+
+def test_shares_its_space_with_the_text_half(tiny_models) -> None:
+    from vlm_dense.text import OpenClipTextEncoder
+
+    name = tiny_models['vit']
+    assert OpenClipTower(name).fingerprint == OpenClipTextEncoder(name).fingerprint
+
+
+def test_limits_are_named(tiny_models, vit) -> None:
+    tower, _ = vit
+    with pytest.raises(ConfigError, match='48 x 48 pixels, not 64 x 48'):
+        tower.embed_images(torch.randn(1, 3, 64, 48))
+    timm_tower = MODELS.build({'type': 'vlm_dense.OpenClipTower', 'name': tiny_models['timm']})
+    with pytest.raises(ConfigError, match='no dense read-out here'):
+        timm_tower.embed_dense(torch.randn(1, 3, 64, 64))
+    for call in (tower.pyramid, lambda images: tower.tail()):
+        with pytest.raises(ConfigError, match='OpenClipTower has no'):
+            call(torch.randn(1, 3, 48, 48))
+    with pytest.raises(ConfigError, match='OpenClipTower has no pyramid'):
+        TowerBackbone(tower)
+    with pytest.raises(MissingFileError, match='not on this machine'):
+        OpenClipTower('ViT-B-32', 'laion2b_s34b_b79k')
