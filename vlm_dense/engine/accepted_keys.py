@@ -47,9 +47,10 @@ def accepted_keys(builder: Callable[..., Any]) -> Accepted:
         if not is_open:
             break
         use = _use_of_kwargs(constructor, owner.__name__)
-        if isinstance(use, str):
-            return Accepted(accepted, use)
-        given |= use
+        accepted |= use.read - given
+        if use.rest != 'passed on':
+            return Accepted(accepted, use.rest)
+        given |= use.given
     return Accepted(accepted, 'raise')
 
 
@@ -63,24 +64,53 @@ def _own_names(function: Callable[..., Any]) -> tuple[frozenset[str], bool]:
     return names, any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
 
 
-def _use_of_kwargs(constructor: Callable[..., Any], owner: str) -> frozenset[str] | Literal['ignored', 'meant']:
-    """The other keywords of the ``super().__init__`` call that gets ``**kwargs``, or what else becomes of these."""
+@dataclass(frozen=True)
+class _Use:
+    """What a constructor does with ``**kwargs``.
+
+    Attributes:
+        rest: What becomes of names that it does not ask for.
+        read: Names that it asks for with ``kwargs.get`` or ``kwargs.pop``.
+        given: Names that the call of ``super().__init__`` gives beside ``**kwargs``.
+    """
+
+    rest: Literal['passed on', 'ignored', 'meant']
+    read: frozenset[str] = frozenset()
+    given: frozenset[str] = frozenset()
+
+
+def _use_of_kwargs(constructor: Callable[..., Any], owner: str) -> _Use:
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(constructor)))
     except (OSError, TypeError, SyntaxError):
-        return 'meant'
+        return _Use('meant')
     function = tree.body[0]
     if not isinstance(function, ast.FunctionDef) or function.args.kwarg is None:
-        return 'meant'
+        return _Use('meant')
     kwargs = function.args.kwarg.arg
     uses = sum(isinstance(node, ast.Name) and node.id == kwargs for node in ast.walk(function))
-    if uses == 0:
-        return 'ignored'
-    calls = [node for node in ast.walk(function) if isinstance(node, ast.Call) and _is_super_init(node.func, owner)]
-    passing = [call for call in calls if any(_is_splat(keyword, kwargs) for keyword in call.keywords)]
-    if len(passing) != 1 or uses != 1:
-        return 'meant'
-    return frozenset(keyword.arg for keyword in passing[0].keywords if keyword.arg)
+    calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+    read = [name for call in calls if (name := _asked_for(call, kwargs))]
+    passing = [
+        call
+        for call in calls
+        if _is_super_init(call.func, owner) and any(_is_splat(keyword, kwargs) for keyword in call.keywords)
+    ]
+    if uses != len(read) + len(passing) or len(passing) > 1:
+        return _Use('meant')
+    if not passing:
+        return _Use('ignored', frozenset(read))
+    return _Use('passed on', frozenset(read), frozenset(one.arg for one in passing[0].keywords if one.arg))
+
+
+def _asked_for(call: ast.Call, kwargs: str) -> str | None:
+    """The name in ``kwargs.get('name')`` or ``kwargs.pop('name')``."""
+    function = call.func
+    if not (isinstance(function, ast.Attribute) and function.attr in ('get', 'pop') and call.args):
+        return None
+    name = call.args[0]
+    is_kwargs = isinstance(function.value, ast.Name) and function.value.id == kwargs
+    return name.value if is_kwargs and isinstance(name, ast.Constant) and isinstance(name.value, str) else None
 
 
 def _is_super_init(function: ast.expr, owner: str) -> bool:

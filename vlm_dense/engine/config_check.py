@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 
 from vlm_dense.engine.accepted_keys import accepted_keys
 from vlm_dense.engine.plain_sections import DEFAULT_HOOKS, PLAIN_SECTIONS, TYPE_OF_SECTION
-from vlm_dense.engine.top_level_keys import OTHER_KEYS, READ_KEYS, RUNNER_KEYS, unread_keys
+from vlm_dense.engine.top_level_keys import OTHER_KEYS, READ_KEYS, RUNNER_KEYS, is_written_out, unread_keys
 from vlm_dense.engine.type_lookup import TypeLookup, names_in_module
 from vlm_dense.errors import ConfigError
 
@@ -179,7 +179,7 @@ def _check_top_level(cfg: Config, place: str) -> None:
     for key in unread:
         if close := _closest(key, RUNNER_KEYS | OTHER_KEYS, NEAR):
             raise ConfigError(f"nothing reads '{key}'; did you mean '{close}'? ({place})")
-    if unread:
+    if unread and not is_written_out(cfg):
         listed = ', '.join(f"'{key}'" for key in unread)
         text = f'{place}: nothing reads {listed}; remove what is left over, or correct the spelling.'
         print_log(text, logger='current', level=logging.WARNING)

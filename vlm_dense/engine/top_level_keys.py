@@ -1,12 +1,12 @@
 """Top-level settings of a config that nothing reads."""
 
 import ast
+import builtins
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -38,19 +38,18 @@ BASE_VALUE = re.compile(r'\{\{\s*_base_\.(\w+)[\w.]*\s*\}\}')
 
 
 def unread_keys(cfg: Config) -> list[str]:
-    """Keys that are no setting, that no line of the config or its bases reads, and whose value is used nowhere.
-
-    The last condition spares configs that mmengine wrote out: there the helpers' values stand in place.
+    """Keys that are no setting and that no line of the config or of its bases reads.
 
     Args:
-        cfg: A config; one that was not read from a file has no lines, so only values count.
+        cfg: A config; one that was not read from a file has no lines.
     """
-    candidates = [key for key in cfg if key not in READ_KEYS]
-    if not candidates:
-        return []
     read = set().union(*(_names_read(text) for text in _texts(cfg)))
-    used = [cfg[key] for key in cfg if key in READ_KEYS]
-    return [key for key in candidates if key not in read and not _contains(used, cfg[key])]
+    return [key for key in cfg if key not in READ_KEYS and key not in read]
+
+
+def is_written_out(cfg: Config) -> bool:
+    """Whether the config's file is plain values, as mmengine writes it: its helper variables are left-overs."""
+    return set().union(*(_names_read(text) for text in _texts(cfg))) <= set(dir(builtins))
 
 
 def _texts(cfg: Config) -> Iterator[str]:
@@ -109,14 +108,3 @@ def _names_read(text: str) -> set[str]:
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == '_base_':
             names.add(node.attr)
     return names
-
-
-def _contains(values: Iterable[Any], wanted: Any) -> bool:
-    """Whether a value stands anywhere in nested containers."""
-    for value in values:
-        if type(value) is type(wanted) and value == wanted:
-            return True
-        children = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-        if _contains(children, wanted):
-            return True
-    return False

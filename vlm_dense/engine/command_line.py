@@ -1,0 +1,135 @@
+"""What tools/train.py and tools/test.py share: arguments, and one line for a user's error."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from mmengine.config import Config, DictAction
+
+from vlm_dense.engine.processes import LAUNCHERS, is_first_process, leave_processes
+from vlm_dense.engine.runner import build_runner
+from vlm_dense.engine.settings import (
+    add_predictions_file,
+    read_config,
+    set_amp,
+    set_auto_scale_lr,
+    set_drawing,
+    set_resume,
+    set_vocabulary,
+    set_work_dir,
+)
+from vlm_dense.errors import VlmDenseError
+
+USER_ERROR = 2
+DEBUG_VARIABLE = 'VLM_DENSE_DEBUG'
+
+
+def run_training(arguments: Sequence[str] | None = None) -> int:
+    """``tools/train.py``: train what a config describes.
+
+    Args:
+        arguments: Command line without the program's name; ``sys.argv`` by default.
+
+    Returns:
+        The exit status.
+    """
+    parser = argparse.ArgumentParser(prog='train.py', description='Train what a config describes.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from this checkpoint; without a path from the newest one in the work folder',
+    )
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the global batch')
+    _add_common(parser)
+    args = parser.parse_args(arguments)
+
+    def run() -> None:
+        cfg = _config(args)
+        if args.amp:
+            set_amp(cfg)
+        if args.auto_scale_lr:
+            set_auto_scale_lr(cfg)
+        set_resume(cfg, args.resume)
+        build_runner(cfg).train()
+
+    return _guarded(run, args.debug)
+
+
+def run_testing(arguments: Sequence[str] | None = None) -> int:
+    """``tools/test.py``: evaluate a checkpoint; arguments and result as in `run_training`."""
+    parser = argparse.ArgumentParser(prog='test.py', description='Evaluate a checkpoint.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file, .pth or .safetensors')
+    parser.add_argument('--out', metavar='FILE', help="write the predictions, in the caller's words, to a .json file")
+    parser.add_argument('--vocabulary', metavar='FILE', help='ask for the words of this file (.txt or .json) instead')
+    parser.add_argument('--show', action='store_true', help='show predictions in a window')
+    parser.add_argument('--show-dir', metavar='DIR', help='save drawn predictions in this folder of the run')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds that a shown picture stays')
+    _add_common(parser)
+    args = parser.parse_args(arguments)
+
+    def run() -> None:
+        cfg = _config(args)
+        cfg.load_from, cfg.resume = args.checkpoint, False
+        set_drawing(cfg, args.show, args.show_dir, args.wait_time)
+        if args.vocabulary:
+            set_vocabulary(cfg, args.vocabulary)
+        if args.out:
+            add_predictions_file(cfg, args.out)
+        build_runner(cfg).test()
+
+    return _guarded(run, args.debug)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--work-dir', help='folder for logs and results; default: work_dirs/<config name>')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings, for example model.backbone.depth=18 or "train_cfg.max_iters=10"',
+    )
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='who started the processes')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument(
+        '--debug', action='store_true', help=f'show the traceback of every error (also with {DEBUG_VARIABLE}=1)'
+    )
+
+
+def _config(args: argparse.Namespace) -> Config:
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = read_config(args.config, args.cfg_options)
+    cfg.launcher = args.launcher
+    set_work_dir(cfg, args.work_dir, args.config)
+    return cfg
+
+
+def _guarded(run: Callable[[], None], debug: bool) -> int:
+    """Run, and turn a user's error into one line on stderr."""
+    if debug or os.environ.get(DEBUG_VARIABLE) == '1':
+        run()
+        leave_processes()
+        return 0
+    try:
+        run()
+    except (VlmDenseError, FileNotFoundError) as error:
+        if is_first_process():
+            print(f'error: {one_line(error)}', file=sys.stderr)
+        return USER_ERROR
+    leave_processes()
+    return 0
+
+
+def one_line(error: BaseException) -> str:
+    """An error's own sentence; one from a data loader's worker comes wrapped in the worker's traceback."""
+    text = str(error)
+    name = f'{type(error).__qualname__}: '
+    if 'Original Traceback' in text and name in text:
+        text = text.rpartition(name)[2]
+    return ' '.join(text.split())

@@ -1,0 +1,117 @@
+"""mmengine's runner, with whole checkpoints and with processes on machines without GPUs."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import master_only
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+from torch import nn
+
+from vlm_dense.checkpoints import install
+from vlm_dense.engine.config_check import check_config
+from vlm_dense.engine.cpu_sync_norm import sync_norms_for_cpu
+from vlm_dense.engine.processes import join_cpu_processes
+from vlm_dense.engine.resuming import newest_checkpoint
+from vlm_dense.errors import ConfigError, StorageError
+
+PART = '.part'
+OWN_HOOKS = ('MeanLossHook', 'CheckpointCoverageHook', 'RequestWordsHook')
+# Losses are averaged before mmengine's own hooks of priority VERY_HIGH read them.
+OWN_PRIORITY = 'HIGHEST'
+
+
+class WholeRunner(Runner):
+    """mmengine's ``Runner``; a checkpoint appears under its name only when all of it is on the disk."""
+
+    @master_only
+    def save_checkpoint(self, out_dir: str, filename: str, file_client_args: dict | None = None, **kwargs: Any) -> None:
+        """Write to a file beside the final one, then rename.
+
+        Remote storage is left to mmengine, whose clients decide what a half-finished upload is.
+
+        Raises:
+            StorageError: If the checkpoint cannot be written.
+        """
+        if file_client_args is not None or kwargs.get('backend_args') or '://' in str(out_dir):
+            super().save_checkpoint(out_dir, filename, file_client_args, **kwargs)
+            return
+        target = Path(out_dir, filename)
+        part = target.with_name(filename + PART)
+        try:
+            super().save_checkpoint(str(out_dir), part.name, **kwargs)
+            with part.open('rb+') as written:
+                os.fsync(written.fileno())
+            part.replace(target)
+        except OSError as error:
+            with suppress(OSError):
+                part.unlink()
+            raise StorageError(
+                f'cannot write checkpoint {target} ({error}); free some space or choose another --work-dir.'
+            ) from error
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wrap as mmengine does; on CPU without device ids, and with batch norms that a gloo group can synchronise."""
+        if self.distributed and get_device() == 'cpu':
+            defaults = {
+                'broadcast_buffers': False,
+                'find_unused_parameters': self.cfg.get('find_unused_parameters', False),
+            }
+            model_wrapper_cfg = {**defaults, **(model_wrapper_cfg or {}), 'device_ids': None}
+            model = super().wrap_model(model_wrapper_cfg, sync_norms_for_cpu(model))
+            return model
+        return super().wrap_model(model_wrapper_cfg, model)
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Check a config, join the processes and build the runner; the tools and the tests all start here.
+
+    Sets hooks of this package: losses are logged as the mean over all processes, outdated checkpoints go after
+    their successor is written, a checkpoint of another model is refused, drawings show the caller's words.
+    ``cfg.resume`` without ``cfg.load_from`` takes the newest whole checkpoint of ``cfg.work_dir``, or starts anew.
+
+    Args:
+        cfg: A config with ``work_dir``.
+
+    Raises:
+        ConfigError: If the config cannot be built.
+        StorageError: If the work folder cannot be made.
+    """
+    check_config(cfg)
+    install()
+    _make_work_dir(cfg)
+    _add_hooks(cfg)
+    if cfg.get('resume') and cfg.get('load_from') is None:
+        cfg.load_from = newest_checkpoint(cfg.work_dir)
+        cfg.resume = cfg.load_from is not None
+    launcher = cfg.get('launcher', 'none')
+    join_cpu_processes(launcher, cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout'))
+    if 'runner_type' in cfg:
+        return RUNNERS.build(cfg)
+    try:
+        return WholeRunner.from_cfg(cfg)
+    except KeyError as error:
+        raise ConfigError(f'{cfg.filename or "the config"} lacks the setting {error}; add it.') from error
+
+
+def _make_work_dir(cfg: Config) -> None:
+    try:
+        Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f'cannot make the work folder {cfg.work_dir} ({error}); choose another --work-dir.'
+        ) from error
+
+
+def _add_hooks(cfg: Config) -> None:
+    present = {str(hook.get('type')).split('.')[-1] for hook in cfg.get('custom_hooks') or []}
+    added = [dict(type=f'vlm_dense.{name}', priority=OWN_PRIORITY) for name in OWN_HOOKS if name not in present]
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *added]
+    hooks = cfg.get('default_hooks') or {}
+    checkpoint = hooks.get('checkpoint') or dict(type='CheckpointHook')
+    if checkpoint.get('type') in ('CheckpointHook', 'mmengine.CheckpointHook'):
+        cfg.default_hooks = dict(hooks, checkpoint=dict(checkpoint, type='vlm_dense.SafeCheckpointHook'))

@@ -1,0 +1,170 @@
+"""What the command line changes in a config."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from vlm_dense.engine.config_check import check_options
+from vlm_dense.engine.processes import has_accelerator
+from vlm_dense.errors import ConfigError, MissingFileError
+from vlm_dense.text.vocabulary import Vocabulary, normalise_word
+
+WRAPPERS = ('OptimWrapper', 'AmpOptimWrapper')
+
+
+def read_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config and override settings.
+
+    Args:
+        path: The config file.
+        options: Overrides, keys with dots.
+
+    Raises:
+        MissingFileError: If the file, or one that it inherits from, is not there.
+        ConfigError: If it cannot be read, or an override has no effect.
+    """
+    if not Path(path).is_file():
+        raise MissingFileError(f'config {path} does not exist; the recipes lie in configs/.')
+    try:
+        cfg = Config.fromfile(path)
+        if options:
+            check_options(options)
+            cfg.merge_from_dict(dict(options))
+    except ConfigError:
+        raise
+    except FileNotFoundError as error:
+        raise MissingFileError(f'{path}: {_first_line(error)}; correct _base_ or the file named there.') from error
+    # A config is code: whatever it raises is a fault in it.
+    except Exception as error:
+        cause = error.__cause__ or error
+        raise ConfigError(f'{path} cannot be read: {type(cause).__name__}: {_first_line(cause)}') from error
+    return cfg
+
+
+def set_work_dir(cfg: Config, work_dir: str | None, config_path: str) -> None:
+    """The command line's folder, else the config's, else ``./work_dirs/<config name>``."""
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs', Path(config_path).stem))
+
+
+def set_amp(cfg: Config) -> None:
+    """Train with automatic mixed precision.
+
+    Raises:
+        ConfigError: If the optimizer wrapper has no such counterpart, or there is only a CPU.
+    """
+    wrapper = cfg.get('optim_wrapper', {}).get('type', 'OptimWrapper')
+    if wrapper not in WRAPPERS:
+        raise ConfigError(f"--amp works with {' and '.join(WRAPPERS)}, not with optim_wrapper.type='{wrapper}'.")
+    if not has_accelerator():
+        raise ConfigError('--amp needs a GPU, and this machine has none; drop --amp.')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def set_auto_scale_lr(cfg: Config) -> None:
+    """Scale the learning rate with the global batch.
+
+    Raises:
+        ConfigError: If the config does not say which batch its learning rate is meant for.
+    """
+    if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+        raise ConfigError(
+            f'--auto-scale-lr: {cfg.filename} does not say which batch its learning rate belongs to; '
+            'add auto_scale_lr = dict(enable=False, base_batch_size=...).'
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def set_resume(cfg: Config, resume: str | None) -> None:
+    """Go on from a checkpoint, or with 'auto' from the newest whole one of the work folder."""
+    if resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if resume == 'auto' else resume
+
+
+def set_drawing(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
+    """Draw predictions: in a window, or into a folder below the run's own.
+
+    Raises:
+        ConfigError: If the config has no visualization hook.
+    """
+    if not show and show_dir is None:
+        return
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if hook is None:
+        raise ConfigError(
+            '--show and --show-dir need default_hooks.visualization in the config; '
+            "add dict(type='DetVisualizationHook') or dict(type='SegVisualizationHook')."
+        )
+    hook.update(draw=True, show=show)
+    if show:
+        hook.wait_time = wait_time
+    if show_dir is not None and str(hook.type).endswith('DetVisualizationHook'):
+        hook.test_out_dir = show_dir
+    elif show_dir is not None:
+        hook.interval = 1
+        cfg.visualizer.save_dir = show_dir
+
+
+def set_vocabulary(cfg: Config, path: str) -> None:
+    """Ask for the words of a file in the test pipeline.
+
+    Words that were base in the config's own test vocabulary stay base, by name; so do those the file itself
+    calls base. A metric that needs to know what the labels of the truth mean is told the config's own words.
+
+    Raises:
+        ConfigError: If the test pipeline attaches no vocabulary.
+        VocabularyError, MissingFileError: If the words cannot be read.
+    """
+    steps = list(_attaching_steps(cfg.get('test_dataloader', {}).get('dataset', {})))
+    if not steps:
+        raise ConfigError(f'--vocabulary: the test pipeline of {cfg.filename} has no vlm_dense.AttachVocabulary.')
+    asked = Vocabulary.build(path)
+    for step in steps:
+        own = Vocabulary.build(step['vocabulary'])
+        base_names = {normalise_word(word) for word, flag in zip(own.words, own.is_base, strict=True) if flag}
+        flagged = zip(asked.words, asked.is_base, strict=True)
+        base = [word for word, flag in flagged if flag or normalise_word(word) in base_names]
+        step['vocabulary'] = dict(words=list(asked.words), base=base)
+        for metric in metrics_of(cfg.test_evaluator):
+            if str(metric.get('type')).split('.')[-1] == 'SeenUnseenIoUMetric':
+                metric.setdefault('words', list(own.words))
+
+
+def add_predictions_file(cfg: Config, path: str) -> None:
+    """Also write the predictions of the test to a JSON file."""
+    writer: dict[str, Any] = dict(type='vlm_dense.WritePredictions', out_file=path)
+    metrics = metrics_of(cfg.test_evaluator)
+    for metric in metrics:
+        if str(metric.get('type')).split('.')[-1] == 'BaseNovelBoxMetric':
+            writer['ann_file'] = metric['ann_file']
+    cfg.test_evaluator = [*metrics, writer]
+
+
+def metrics_of(evaluator: Any) -> list[dict]:
+    """The metrics of an evaluator section, however it is written."""
+    if isinstance(evaluator, dict) and 'metrics' in evaluator:
+        evaluator = evaluator['metrics']
+    return list(evaluator) if isinstance(evaluator, list | tuple) else [evaluator]
+
+
+def _attaching_steps(dataset: Any) -> Iterator[dict]:
+    """Every AttachVocabulary in the pipelines of a data set and of those that it wraps."""
+    if isinstance(dataset, list | tuple):
+        for one in dataset:
+            yield from _attaching_steps(one)
+    elif isinstance(dataset, dict):
+        for step in dataset.get('pipeline') or []:
+            if str(step.get('type')).split('.')[-1] == 'AttachVocabulary':
+                yield step
+        for name in ('dataset', 'datasets'):
+            yield from _attaching_steps(dataset.get(name))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
