@@ -160,3 +160,18 @@ def test_half_precision_offsets_as_under_amp(device):
     torch.testing.assert_close(halved.float(), exact, atol=0.1, rtol=0.1)
     halved.float().sum().backward()
     assert conv.weight.grad.isfinite().all()
+
+
+def test_glip_head_of_mmdet_runs_over_a_pyramid(device):
+    """Its blocks hand the offsets of one level to the next smaller one; torchvision alone refuses that."""
+    from mmdet.models.dense_heads.atss_vlfusion_head import Conv3x3Norm, DyConv
+
+    def conv(in_channels, out_channels, stride):
+        return Conv3x3Norm(in_channels, out_channels, stride, use_dcn=True)
+
+    block = DyConv(conv, 8, 8, use_dyfuse=True, use_dyrelu=True, use_dcn=True).to(device)
+    pyramid = [torch.randn(2, 8, size, size + 1, device=device) for size in (12, 6, 3)]
+    outputs = block({'visual': pyramid, 'lang': None})['visual']
+    assert [output.shape for output in outputs] == [features.shape for features in pyramid]
+    sum(output.square().sum() for output in outputs).backward()
+    assert block.offset.weight.grad.abs().sum() > 0
