@@ -82,6 +82,8 @@ def test_errors_of_ours_are_one_line(monkeypatch, capsys):
     monkeypatch.setattr('vlm_dense.cli.env.run', run)
     assert main(['env']) == 1
     assert capsys.readouterr().err == "vlm-dense env: 'x.pth' does not exist. Give another path.\n"
+    with pytest.raises(MissingFileError):
+        main(['--debug', 'env'])
 
 
 def test_every_command_has_its_module_and_arguments():

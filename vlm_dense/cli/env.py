@@ -88,7 +88,7 @@ def op_lines() -> Iterator[str]:
     for kernel in ('torchvision', 'torch'):
         names = ', '.join(name for name, op in OPS.items() if op.kernel == kernel)
         yield from wrap(f'{kernel}: {names}', width=100, initial_indent='  ', subsequent_indent='    ')
-    yield "  Any other op raises when it is called and needs full mmcv: README, 'Full mmcv'."
+    yield '  Any other op raises when it is called and needs full mmcv: see docs/install.md.'
 
 
 def problem_lines(packages: list[Package]) -> Iterator[str]:

@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(import_module(COMMANDS[args.command].module).run(args))
     except VlmDenseError as error:
+        if args.debug:
+            raise
         print(f'vlm-dense {args.command}: {error}', file=sys.stderr)
         return 1
 
@@ -48,6 +50,7 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """
     parser = argparse.ArgumentParser(prog='vlm-dense', description='Open-vocabulary detection and segmentation.')
     parser.add_argument('--version', action='version', version=__version__)
+    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     choices = parser.add_subparsers(dest='command', required=True, metavar='command')
     for name, command in COMMANDS.items():
         child = choices.add_parser(name, help=command.summary, description=command.summary)

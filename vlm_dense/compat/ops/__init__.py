@@ -81,7 +81,7 @@ def missing_op(name: str) -> Callable[..., NoReturn]:
     def unsupported(*args: Any, **kwargs: Any) -> NoReturn:
         raise UnsupportedOpError(
             f"mmcv's op '{name}' needs mmcv's compiled extension, and the mmcv found here has none. "
-            "Replace mmcv-lite by full mmcv, built for this torch and CUDA (README, 'Full mmcv'); "
+            'Replace mmcv-lite by full mmcv, built for this torch and CUDA (see docs/install.md); '
             '`vlm-dense env` lists the ops that work without it.'
         )
 
