@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
+from threading import Event, Thread
 
 from tqdm import tqdm
 
@@ -118,8 +119,6 @@ def _apt(*arguments: str, cwd: Path, target: Path) -> str:
 @contextlib.contextmanager
 def _progress(work: Path, total: int) -> Iterator[None]:
     """Show how many bytes lie in ``work`` until the block ends; nothing is drawn where there is no terminal."""
-    from threading import Event, Thread
-
     done = Event()
 
     def watch() -> None:
