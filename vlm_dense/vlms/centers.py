@@ -45,8 +45,9 @@ def mean_features(
     counts = dict.fromkeys(totals, 0)
     for number, path in enumerate(image_paths):
         image_13HW = _read_picture(Path(path), tower).to(device)
+        early_1Chw = towers[32].early_features(image_13HW)
         for stride, at_stride in towers.items():
-            _add(totals, counts, f'map{stride}', at_stride.features(image_13HW)[0].flatten(1).T)
+            _add(totals, counts, f'map{stride}', at_stride.late_features(early_1Chw)[0].flatten(1).T)
         boxes = None if boxes_per_image is None else boxes_per_image[number]
         for crops_N3SS in _crops(image_13HW, boxes, tower.input_size):
             _add(totals, counts, 'crop', towers[32].features(crops_N3SS).mean(dim=(2, 3)))

@@ -18,6 +18,7 @@ from vlm_dense.vlms.tower import ImageTower
 
 FEATURE_WIDTH = 1280
 PYRAMID_BLOCKS = (1, 2, 4, 6)  # the last block of each resolution: strides 4, 8, 16, 32; 24, 40, 112, 320 channels
+FIRST_STRIDED_BLOCK = 5  # halves the map at output stride 32 and is dilated at 16
 STRIDES = (16, 32)
 
 
@@ -79,7 +80,15 @@ class ImageNetTower(ImageTower):
 
     def features(self, images_B3HW: Tensor) -> Tensor:
         """The (B, 1280, h, w) map before pooling, raw: no mean subtracted, any length."""
-        return self.trunk.forward_features(images_B3HW)
+        return self.late_features(self.early_features(images_B3HW))
+
+    def early_features(self, images_B3HW: Tensor) -> Tensor:
+        """The part of `features` that does not depend on the output stride: (B, 112, H/16, W/16)."""
+        return self.trunk.blocks[:FIRST_STRIDED_BLOCK](self.trunk.bn1(self.trunk.conv_stem(images_B3HW)))
+
+    def late_features(self, early_BChw: Tensor) -> Tensor:
+        """The rest of `features`."""
+        return self.trunk.bn2(self.trunk.conv_head(self.trunk.blocks[FIRST_STRIDED_BLOCK:](early_BChw)))
 
     def embed_images(self, images_B3HW: Tensor) -> Tensor:
         """Whole pictures to (B, 1280) unit rows."""
