@@ -103,9 +103,18 @@ def test_no_package_lists_or_no_network_names_the_remedy(debian, cache, stage):
         fetch_photographs(cache)
     message = str(caught.value)
     assert 'E: Unable to locate package tuxpaint-data' in message
-    assert "'apt-get update' as root" in message
+    assert "check the network and apt's list of sources" in message
     assert '--source drawn' in message
     assert list(cache.iterdir()) == []
+
+
+def test_machine_without_package_lists_reads_its_own_as_any_user(debian, cache):
+    no_lists = 'case "$*" in *Dir::State::Lists*) ;; *) echo "E: Unable to locate package" >&2; exit 100;; esac\n'
+    update = 'case "$*" in *update) exit 0;; esac\n'
+    debian.program('apt-get', no_lists + update + GOOD_APT)
+    folder = fetch_photographs(cache)
+    assert is_complete(folder)
+    assert not (folder / 'apt').exists()
 
 
 def test_damaged_package_is_refused(debian, cache):

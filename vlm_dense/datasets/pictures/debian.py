@@ -25,9 +25,10 @@ PACKAGES = ('tuxpaint-stamps-default', 'tuxpaint-data')
 NEEDED_BYTES = 200_000_000  # both packages (169 MB) and what is unpacked of them (18 MB)
 SHARE = 'usr/share/tuxpaint/'
 COMPLETE = 'complete.json'
+OWN_LISTS = 'apt'
 DRAWN_REMEDY = 'or use drawn cut-outs, which need no download (--source drawn)'
 CACHE_REMEDY = 'Free some room, or set VLM_DENSE_CACHE to a folder on another disk.'
-LISTS_REMEDY = f"run 'apt-get update' as root once and check the network, {DRAWN_REMEDY}."
+LISTS_REMEDY = f"check the network and apt's list of sources, {DRAWN_REMEDY}."
 # Only root needs it: apt drops to a user that may not write into our folder, and warns about that.
 APT = ('apt-get', '-q', '-o', 'APT::Sandbox::User=root', '-o', 'Acquire::Retries=2', '-o', 'Acquire::http::Timeout=30')
 
@@ -93,15 +94,32 @@ def _require_tools() -> None:
 
 def _download(work: Path, target: Path) -> list[Path]:
     """Download the packages into ``work``."""
-    listing = _apt('--print-uris', 'download', *PACKAGES, cwd=work, target=target)
+    own: tuple[str, ...] = ()
+    try:
+        listing = _apt('--print-uris', 'download', *PACKAGES, cwd=work, target=target)
+    except MissingFileError:
+        # A fresh machine has no package lists yet.
+        own = _own_lists(work, target)
+        listing = _apt(*own, '--print-uris', 'download', *PACKAGES, cwd=work, target=target)
     total = sum(int(size) for size in re.findall(r"^'\S+' \S+ (\d+)", listing, flags=re.MULTILINE))
     logger.info('downloading %s from Debian (%.0f MB, once)', ' and '.join(PACKAGES), total / 1e6)
     with _progress(work, total):
-        _apt('download', *PACKAGES, cwd=work, target=target)
+        _apt(*own, 'download', *PACKAGES, cwd=work, target=target)
+    shutil.rmtree(work / OWN_LISTS, ignore_errors=True)
     packages = [path for name in PACKAGES for path in work.glob(f'{name}_*.deb')]
     if len(packages) != len(PACKAGES):
         raise MissingFileError(f'apt-get brought {len(packages)} of the packages {", ".join(PACKAGES)}; {LISTS_REMEDY}')
     return packages
+
+
+def _own_lists(work: Path, target: Path) -> tuple[str, ...]:
+    """Read Debian's package lists into ``work``, which needs no root, and return the options that use them."""
+    logger.info("reading Debian's package lists")
+    for folder in ('lists/partial', 'archives/partial'):
+        (work / OWN_LISTS / folder).mkdir(parents=True)
+    own = ('-o', f'Dir::State::Lists={work / OWN_LISTS / "lists"}', '-o', f'Dir::Cache={work / OWN_LISTS}')
+    _apt(*own, 'update', cwd=work, target=target)
+    return own
 
 
 def _apt(*arguments: str, cwd: Path, target: Path) -> str:
