@@ -18,7 +18,7 @@ from mmengine.structures import BaseDataElement
 
 from vlm_dense.checkpoints import load_state
 from vlm_dense.datasets import AttachVocabulary
-from vlm_dense.engine import check_config
+from vlm_dense.engine import check_config, read_config
 from vlm_dense.errors import ConfigError, DataError, MissingFileError
 from vlm_dense.models.requests import words_of
 from vlm_dense.registry import MODELS
@@ -42,7 +42,7 @@ class Finder:
         config: Path of a config, or the config itself.
         checkpoint: Path of a checkpoint; None keeps the weights that the config builds.
         device: Any torch device.
-        cfg_options: Settings that replace those of the config, keys with dots.
+        cfg_options: Settings that replace those of a config file, keys with dots.
 
     Raises:
         ConfigError: If the config cannot be built.
@@ -61,11 +61,9 @@ class Finder:
         device: str = 'cpu',
         cfg_options: dict | None = None,
     ) -> None:
-        cfg = config if isinstance(config, Config) else _read_config(Path(config))
-        if cfg_options:
-            cfg.merge_from_dict(cfg_options)
+        cfg = config if isinstance(config, Config) else read_config(str(config), cfg_options)
         init_default_scope(cfg.get('default_scope', 'mmdet'))
-        check_config(cfg, str(cfg.filename))
+        check_config(cfg)
         pipeline = cfg.test_dataloader.dataset.pipeline
         self._trained_words = _trained_words(pipeline)
         self._pipeline = Compose(_array_pipeline(pipeline))
@@ -124,12 +122,6 @@ def read_picture(path: str | PathLike[str]) -> np.ndarray:
     if image_HW3 is None:
         raise DataError(f'{path} is not a readable picture; convert it to JPEG or PNG, or fetch it again.')
     return image_HW3
-
-
-def _read_config(path: Path) -> Config:
-    if not path.is_file():
-        raise MissingFileError(f'config {path} does not exist; the recipes lie in configs/.')
-    return Config.fromfile(path)
 
 
 def _name(step: dict) -> str:
