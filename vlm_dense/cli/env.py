@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from vlm_dense.compat.environment import Package, compiled_extension, inspect_packages, python_range
+from vlm_dense.compat.finder import EXTENSION
 
 NVIDIA_DRIVER = Path('/proc/driver/nvidia/version')
 
@@ -27,15 +28,14 @@ def run(args: argparse.Namespace) -> int:
 
 def report(packages: list[Package]) -> Iterator[str]:
     """The lines of the report, section by section."""
-    yield f'Python {platform.python_version()} (tested {python_range()}), {platform.platform()}'
+    yield f'Python {platform.python_version()} (supported: {python_range()}), {platform.platform()}'
     yield sys.executable
     yield ''
-    yield from _table([('package', 'installed', 'tested', ''), *(_cells(package) for package in packages)])
-    is_usable = {package.module: not package.problem for package in packages}
+    yield from _table([('package', 'installed', 'supported', ''), *(_cells(package) for package in packages)])
     yield ''
-    yield from device_lines() if is_usable['torch'] else ['GPU: unknown, torch does not import']
+    yield from device_lines() if 'torch' in sys.modules else ['GPU: unknown, torch does not import']
     yield ''
-    yield from op_lines() if is_usable['torchvision'] and is_usable['mmcv'] else ['Ops of mmcv: cannot be served']
+    yield from op_lines() if EXTENSION in sys.modules else ['Ops of mmcv: cannot be served, see below']
     yield ''
     yield from problem_lines(packages)
 
