@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +37,19 @@ def _seeded() -> Iterator[None]:
     torch.manual_seed(0)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope='session')
+def pictures_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``data/pictures``: a small drawn set, and the image tower's mean features on it."""
+    from safetensors.torch import save_file
+
+    from vlm_dense.datasets.pictures import PictureRequest, compose_pictures
+    from vlm_dense.vlms import ImageNetTower, mean_features
+
+    root = tmp_path_factory.mktemp('pictures')
+    out = root / 'data' / 'pictures'
+    compose_pictures(out, PictureRequest(source='drawn', seed=0, train=8, val=4, test=6, size=192))
+    pictures = sorted((out / 'train' / 'images').iterdir())[:4]
+    save_file(mean_features(ImageNetTower(), pictures), out / 'center.safetensors')
+    return root
