@@ -17,9 +17,7 @@ def reference(block: SpatialBlock, logits: np.ndarray) -> np.ndarray:
     for round_ in range(block.depth):
         if round_:
             logits = np.where(logits > 0, logits, 0.01 * logits)
-        smooth = np.stack(
-            [[correlate(map_, kernel, mode='constant') + bias for map_ in picture] for picture in logits]
-        )
+        smooth = np.stack([[correlate(map_, kernel, mode='constant') + bias for map_ in picture] for picture in logits])
         logits = smooth + logits.max(1, keepdims=True) if block.adds_maximum else smooth
     return logits
 

@@ -2,73 +2,23 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import init_default_scope
-from PIL import Image
-from torch.nn import functional
+from recipes import CONFIGS, tiny_recipe, write_ade20k_data
 
 from vlm_dense.errors import MissingFileError
 from vlm_dense.registry import DATASETS, MODELS
 from vlm_dense.text.vocabulary import Vocabulary
 
-CONFIG = Path(__file__).parents[2] / 'configs' / 'lseg_vit_l16_ade20k.py'
-
-
-@MODELS.register_module()
-class RandomRowsBank:
-    """Unit rows of CLIP ViT-B/32's width without its text encoder."""
-
-    embed_dim = 512
-
-    def __call__(self, vocabulary: Vocabulary) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(len(vocabulary))
-        return functional.normalize(torch.randn(len(vocabulary), 512, generator=generator), dim=1)
+NAME = 'lseg_vit_l16_ade20k.py'
 
 
 @pytest.fixture
-def config() -> Config:
-    config = Config.fromfile(CONFIG)
-    init_default_scope(config.default_scope)
-    return config
-
-
-def shrink(config: Config) -> None:
-    model = config.model
-    model.backbone.update(img_size=(96, 96), embed_dims=32, num_layers=4, num_heads=2, out_indices=(0, 1, 2, 3))
-    model.backbone.init_cfg = None
-    model.decode_head.update(in_channels=32, reassemble_channels=(8, 8, 8, 8), channels=16)
-    model.text_bank = dict(type='vlm_dense.RandomRowsBank')
-    model.data_preprocessor.size = (96, 96)
-    model.test_cfg.update(crop_size=(96, 96), stride=(64, 64))
-    for step in config.train_pipeline:
-        if step.type == 'RandomResize':
-            step.scale = (192, 96)
-        if step.type == 'RandomCrop':
-            step.crop_size = (96, 96)
-    config.train_dataloader.dataset.pipeline = config.train_pipeline
-    for step in config.test_pipeline:
-        if step.type == 'Resize':
-            step.scale = (192, 96)
-    config.val_dataloader.dataset.pipeline = config.test_pipeline
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    random = np.random.default_rng(0)
-    for part in ('training', 'validation'):
-        for kind in ('images', 'annotations'):
-            (tmp_path / kind / part).mkdir(parents=True)
-        for number in range(2):
-            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
-            labels = np.repeat(np.repeat(random.integers(0, 151, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
-            Image.fromarray(picture).save(tmp_path / 'images' / part / f'{number}.jpg')
-            Image.fromarray(labels).save(tmp_path / 'annotations' / part / f'{number}.png')
-    return tmp_path
+def config(tmp_path: Path) -> Config:
+    return tiny_recipe(NAME, tmp_path)
 
 
 def test_absent_data_gives_one_message(config: Config, tmp_path: Path) -> None:
@@ -77,10 +27,8 @@ def test_absent_data_gives_one_message(config: Config, tmp_path: Path) -> None:
         DATASETS.build(config.train_dataloader.dataset)
 
 
-def test_shrunk_recipe_steps_and_predicts(config: Config, folder: Path) -> None:
-    shrink(config)
-    for loader in (config.train_dataloader, config.val_dataloader):
-        loader.dataset.data_root = str(folder)
+def test_shrunk_recipe_steps_and_predicts(config: Config, tmp_path: Path) -> None:
+    write_ade20k_data(tmp_path)
     model = MODELS.build(config.model)
     model.init_weights()
     train_set = DATASETS.build(config.train_dataloader.dataset)
@@ -92,7 +40,9 @@ def test_shrunk_recipe_steps_and_predicts(config: Config, folder: Path) -> None:
     first, second = model.train_step(batch, optimizer), model.train_step(batch, optimizer)
     assert first['loss'].isfinite()
     assert second['loss'].isfinite()
-    assert not torch.equal(before['backbone.patch_embed.projection.weight'], model.backbone.patch_embed.projection.weight)
+    assert not torch.equal(
+        before['backbone.patch_embed.projection.weight'], model.backbone.patch_embed.projection.weight
+    )
     assert not torch.equal(before['decode_head.refine.conv.weight'], model.decode_head.refine.conv.weight)
 
     model.eval()
@@ -106,7 +56,6 @@ def test_shrunk_recipe_steps_and_predicts(config: Config, folder: Path) -> None:
 
 
 def test_rates_follow_the_authors(config: Config) -> None:
-    shrink(config)
     model = MODELS.build(config.model)
     optimizer = build_optim_wrapper(model, config.optim_wrapper).optimizer
     rate_of = {id(p): group['lr'] for group in optimizer.param_groups for p in group['params']}
@@ -118,14 +67,15 @@ def test_rates_follow_the_authors(config: Config) -> None:
 def test_words_are_those_of_the_label_maps(config: Config) -> None:
     from mmseg.datasets import ADE20KDataset
 
-    words = Vocabulary.build(config.train_pipeline[-1].vocabulary).words
+    words = Vocabulary.build(config.train_dataloader.dataset.pipeline[-1].vocabulary).words
     assert words == tuple(word.strip() for word in ADE20KDataset.METAINFO['classes'])
 
 
-def test_published_sizes_build(config: Config) -> None:
+def test_published_sizes_build() -> None:
     """ViT-L/16 with its decoder has the published number of parameters, without allocating them."""
+    config = Config.fromfile(CONFIGS / NAME)
     config.model.backbone.init_cfg = None
-    config.model.text_bank = dict(type='vlm_dense.RandomRowsBank')
+    config.model.text_bank = dict(type='vlm_dense.HashedBank')
     with torch.device('meta'):
         model = MODELS.build(config.model)
     backbone = sum(p.numel() for p in model.backbone.parameters())

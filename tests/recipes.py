@@ -1,0 +1,214 @@
+"""Every recipe of configs/, shrunk until it steps in seconds, on made-up data in the layout that it reads.
+
+Types and structure stay; widths, sizes and paths change. Words and teachers that need weights which no package
+ships are replaced by `HashedBank` and `OneConvTower`.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vlm_dense.registry import MODELS
+from vlm_dense.text.vocabulary import Vocabulary
+from vlm_dense.vlms import ImageTower
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / 'configs'
+SIDE = 96
+CLIP_WIDTH = 512
+NARROW = dict(conv_channels=16, fc_channels=32, conv_out_channels=16, feat_channels=16, max_per_img=20, nms_pre=40)
+
+
+@MODELS.register_module()
+class HashedBank:
+    """Unit rows that depend on the word alone, of CLIP ViT-B/32's width."""
+
+    def __init__(self, embed_dim: int = CLIP_WIDTH) -> None:
+        self.embed_dim = embed_dim
+
+    def __call__(self, vocabulary: Vocabulary) -> Tensor:
+        return functional.normalize(torch.stack([self._vector(word) for word in vocabulary.words]), dim=1)
+
+    def _vector(self, word: str) -> Tensor:
+        seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], 'big')
+        return torch.randn(self.embed_dim, generator=torch.Generator().manual_seed(seed))
+
+
+@MODELS.register_module()
+class OneConvTower(ImageTower):
+    """One convolution of CLIP ViT-B/32's width."""
+
+    mean = (122.8, 116.7, 104.1)
+    std = (68.5, 66.6, 70.3)
+    input_size = 32
+
+    def __init__(self, embed_dim: int = CLIP_WIDTH) -> None:
+        super().__init__()
+        self.embed_dim = embed_dim
+        self.conv = nn.Conv2d(3, embed_dim, 32)
+
+    def embed_images(self, images_B3HW: Tensor) -> Tensor:
+        return functional.normalize(self.conv(images_B3HW).flatten(1), dim=1)
+
+
+def tiny_recipe(name: str, root: Path) -> Config:
+    """Read a recipe, shrink it and point it to the data below ``root``."""
+    config = Config.fromfile(CONFIGS / name)
+    init_default_scope(config.default_scope)
+    if '_pictures' in name:
+        shrink_pictures(config)
+    elif name.startswith('lseg_vit'):
+        shrink_lseg(config)
+    else:
+        shrink_mask_rcnn(config)
+    move(config._cfg_dict, root)
+    return config
+
+
+def shrink_pictures(config: Config) -> None:
+    """The built-in recipes keep their real words and tower; only the scenes are smaller."""
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        for step in loader.dataset.pipeline:
+            if step.type == 'Resize':
+                step.scale = (2 * SIDE, 2 * SIDE)
+
+
+def narrow(settings: object) -> None:
+    """Narrow layers, few regions, ordinary norms, small pictures; types and structure stay."""
+    if isinstance(settings, list | tuple):
+        for entry in settings:
+            narrow(entry)
+    if not isinstance(settings, dict):
+        return
+    if settings.get('type') == 'SyncBN':
+        settings['type'] = 'BN'  # torch has no synchronised norm on CPUs
+    if settings.get('type') == 'RandomResize':
+        settings['scale'], settings['ratio_range'] = (SIDE, SIDE), (0.9, 1.1)
+    if settings.get('type') == 'Resize':
+        settings['scale'] = (SIDE, SIDE)
+    if settings.get('type') == 'RandomCrop':
+        settings['crop_size'] = (SIDE, SIDE)
+    settings.update({key: value for key, value in NARROW.items() if key in settings})
+    if settings.get('out_channels') == 256:
+        settings['out_channels'] = 16
+    if settings.get('in_channels') == 256:
+        settings['in_channels'] = 16
+    for value in settings.values():
+        narrow(value)
+
+
+def shrink_mask_rcnn(config: Config) -> None:
+    """Mask R-CNN with ResNet-50 and an FPN."""
+    model = config.model
+    model.text_bank = dict(type='vlm_dense.HashedBank')
+    model.branches.image.teacher.tower = dict(type='vlm_dense.OneConvTower')
+    narrow(model)
+    model.backbone.base_channels = 8
+    model.neck.in_channels = [32, 64, 128, 256]
+    model.roi_head.bbox_head.in_channels = 16
+    model.train_cfg.rcnn.sampler.num = 16
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        narrow(loader.dataset)
+
+
+def shrink_lseg(config: Config) -> None:
+    """ViT with the DPT decoder."""
+    model = config.model
+    model.backbone.update(img_size=(SIDE, SIDE), embed_dims=32, num_layers=4, num_heads=2, out_indices=(0, 1, 2, 3))
+    model.backbone.init_cfg = None
+    model.decode_head.update(in_channels=32, reassemble_channels=(8, 8, 8, 8), channels=16)
+    model.text_bank = dict(type='vlm_dense.HashedBank')
+    model.data_preprocessor.size = (SIDE, SIDE)
+    model.test_cfg.update(crop_size=(SIDE, SIDE), stride=(64, 64))
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        for step in loader.dataset.pipeline:
+            if step.type in ('RandomResize', 'Resize'):
+                step.scale = (2 * SIDE, SIDE)
+            if step.type == 'RandomCrop':
+                step.crop_size = (SIDE, SIDE)
+
+
+def move(settings: Any, root: Path) -> None:
+    """Point every path that starts in data/ to a folder of the test."""
+    if isinstance(settings, list):
+        for entry in settings:
+            move(entry, root)
+    if isinstance(settings, dict):
+        for key, value in settings.items():
+            if isinstance(value, str) and value.startswith('data/'):
+                settings[key] = str(root / value) + ('/' if value.endswith('/') else '')
+            move(value, root)
+
+
+def annotations(names: list[str], files: list[str], lvis: bool) -> dict:
+    categories = [dict(id=3 * row + 1, name=name, frequency='frc'[row % 3]) for row, name in enumerate(names)]
+    images = []
+    boxes = []
+    for number, file in enumerate(files, start=1):
+        place = dict(coco_url=f'http://images.cocodataset.org/{file}') if lvis else dict(file_name=Path(file).name)
+        images.append(dict(id=number, width=SIDE, height=SIDE, **place))
+        # The first names are base in both vocabularies.
+        for offset, category in ((8, categories[0]['id']), (40, categories[2]['id'])):
+            corners = [offset, offset, offset + 40, offset, offset + 40, offset + 40, offset, offset + 40]
+            boxes.append(
+                dict(
+                    id=len(boxes) + 1,
+                    image_id=number,
+                    category_id=category,
+                    bbox=[offset, offset, 40, 40],
+                    area=1600,
+                    iscrowd=0,
+                    segmentation=[corners],
+                )
+            )
+    return dict(images=images, annotations=boxes, categories=categories)
+
+
+def write_boxes_data(root: Path) -> None:
+    """LVIS's and COCO's folders with two pictures each."""
+    words = json.loads((ROOT / 'vlm_dense/datasets/vocabularies/ovcoco.json').read_text())['words']
+    generator = np.random.default_rng(0)
+    for data, names, files in (
+        ('lvis_v1', ['aerosol_can', 'abacus', 'air_conditioner'], ['lvis_v1_train.json', 'lvis_v1_val.json']),
+        ('coco', words, ['instances_train2017.json', 'instances_val2017_all_2.json']),
+    ):
+        folder = root / 'data' / data
+        (folder / 'annotations').mkdir(parents=True)
+        for split, file in zip(('train2017', 'val2017'), files, strict=True):
+            (folder / split).mkdir()
+            pictures = [f'{split}/{number}.jpg' for number in range(2)]
+            for picture in pictures:
+                Image.fromarray(generator.integers(0, 255, (SIDE, SIDE, 3), np.uint8)).save(folder / picture)
+            content = annotations(names, pictures, lvis=data == 'lvis_v1')
+            (folder / 'annotations' / file).write_text(json.dumps(content))
+
+
+def write_ade20k_data(root: Path) -> None:
+    """ADE20K's folder with two pictures in each part."""
+    folder = root / 'data' / 'ade' / 'ADEChallengeData2016'
+    random = np.random.default_rng(0)
+    for part in ('training', 'validation'):
+        for kind in ('images', 'annotations'):
+            (folder / kind / part).mkdir(parents=True)
+        for number in range(2):
+            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
+            labels = np.repeat(np.repeat(random.integers(0, 151, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
+            Image.fromarray(picture).save(folder / 'images' / part / f'{number}.jpg')
+            Image.fromarray(labels).save(folder / 'annotations' / part / f'{number}.png')
+
+
+def write_data(root: Path, pictures_root: Path) -> None:
+    """Data for every recipe: LVIS, COCO, ADE20K and the built-in pictures."""
+    write_boxes_data(root)
+    write_ade20k_data(root)
+    shutil.copytree(pictures_root / 'data' / 'pictures', root / 'data' / 'pictures')
