@@ -7,7 +7,8 @@ Data in data/lvis_v1 (annotations, train2017, val2017), as mmdet lays it out.
 _base_ = ['_base_/mask_rcnn_r50_fpn_ov.py', '_base_/vild_180k.py']
 custom_imports = dict(imports=['vlm_dense.registry'])
 root = 'data/lvis_v1/'
-train_words = dict(file=root + 'annotations/lvis_v1_train.json', only='base')
+# All words stand in the training softmax; the novel ones have no objects, and their logits are multiplied by zero.
+train_words = dict(file=root + 'annotations/lvis_v1_train.json')
 all_words = dict(file=root + 'annotations/lvis_v1_val.json')
 clip = dict(name='ViT-B-32-quickgelu', pretrained='openai')
 
@@ -36,6 +37,7 @@ train_dataloader = dict(
     dataset=dict(
         ann_file='annotations/lvis_v1_train.json',
         vocabulary=train_words,
+        objects='base',
         filter_cfg=dict(filter_empty_gt=True),
         pipeline=[*_base_.load_pipeline, dict(type='vlm_dense.AttachVocabulary', vocabulary=train_words)],
         **data,

@@ -8,7 +8,6 @@ instances_val2017_all_2.json, the split of OVR-CNN (arXiv:2011.10678).
 _base_ = ['vild_r50_lvis.py']
 root = 'data/coco/'
 words = '{{fileDirname}}/../vlm_dense/datasets/vocabularies/ovcoco.json'
-train_words = dict(file=words, only='base')
 all_words = dict(file=words)
 remedy = (
     'download the COCO 2017 pictures and annotations (cocodataset.org) into data/coco; '
@@ -27,9 +26,10 @@ train_dataloader = dict(
     dataset=dict(
         ann_file='annotations/instances_train2017.json',
         data_prefix=dict(img='train2017/'),
-        vocabulary=train_words,
+        vocabulary=all_words,
+        objects='base',
         filter_cfg=dict(filter_empty_gt=True),
-        pipeline=[*_base_.load_pipeline, dict(type='vlm_dense.AttachVocabulary', vocabulary=train_words)],
+        pipeline=[*_base_.load_pipeline, dict(type='vlm_dense.AttachVocabulary', vocabulary=all_words)],
         **data,
     )
 )

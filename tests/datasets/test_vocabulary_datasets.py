@@ -74,6 +74,17 @@ def test_novel_objects_are_left_out_of_a_base_data_set(picture_set):
     assert 0 < len(kept) < len(names_in_file(picture_set, 'test'))
 
 
+def test_novel_objects_are_left_out_while_labels_count_all_words(picture_set):
+    words = Vocabulary.from_file(picture_set / 'vocabulary.json')
+    dataset = coco(picture_set, objects='base')
+    base = set(words.select(is_base=True).words)
+    assert dataset.metainfo['classes'] == words.words
+    assert labels_by_name(dataset) == [name for name in names_in_file(picture_set, 'test') if name in base]
+    assert 0 < len(labels_by_name(dataset)) < len(names_in_file(picture_set, 'test'))
+    with pytest.raises(ConfigError, match="'novel'"):
+        coco(picture_set, objects='novel')
+
+
 def test_names_that_do_not_match_are_listed(picture_set, tmp_path):
     def rename(document: dict) -> None:
         document['categories'][0]['name'] = 'scarlet blob'

@@ -33,6 +33,8 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
         vocabulary: Anything ``Vocabulary.build`` accepts.
         other_categories: What to do with categories of the file that the vocabulary lacks: ``'refuse'``, or ``'drop'``
             to leave their objects out (as OV-COCO's 65 of 80 names need).
+        objects: ``'all'``, or ``'base'`` to leave out objects of novel words while labels keep counting all words
+            (ViLD trains so: all words stand in the softmax, the novel ones without objects).
         box_slack: Pixels by which a box may reach over the edge of its picture, for files with rounded numbers.
         remedy: Last part of the messages about missing or damaged files: how to get the data.
         kwargs: Arguments of mmdet's ``CocoDataset``.
@@ -40,7 +42,7 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
     Raises:
         MissingFileError: If the annotation file does not exist.
         DataError: If the file is not COCO json, its category names do not match, or a box lies outside its picture.
-        ConfigError: If ``other_categories`` is neither of its two values.
+        ConfigError: If ``other_categories`` or ``objects`` is neither of its two values.
     """
 
     def __init__(
@@ -48,12 +50,16 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
         *args: Any,
         vocabulary: Any,
         other_categories: str = 'refuse',
+        objects: str = 'all',
         box_slack: float = 2.0,
         remedy: str = ANNOTATION_REMEDY,
         **kwargs: Any,
     ) -> None:
         if other_categories not in ('refuse', 'drop'):
             raise ConfigError(f"other_categories is '{other_categories}'; write 'refuse' or 'drop'.")
+        if objects not in ('all', 'base'):
+            raise ConfigError(f"objects is '{objects}'; write 'all' or 'base'.")
+        self.objects = objects
         self.vocabulary = Vocabulary.build(vocabulary)
         self.expected_words = frozenset(whole_vocabulary(vocabulary).words)
         self.other_categories = other_categories
@@ -66,8 +72,10 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
         """Read the file and give every picture its path and its boxes with labels into the vocabulary."""
         coco = self._open()
         ids = self._category_ids(coco)
-        self.cat_ids = [ids[word] for word in self.vocabulary.words if word in ids]
-        self.cat2label = {ids[word]: self.vocabulary.index(word) for word in self.vocabulary.words if word in ids}
+        flagged = zip(self.vocabulary.words, self.vocabulary.is_base, strict=True)
+        wanted = [word for word, is_base in flagged if word in ids and (is_base or self.objects == 'all')]
+        self.cat_ids = [ids[word] for word in wanted]
+        self.cat2label = {ids[word]: self.vocabulary.index(word) for word in wanted}
         self.cat_img_map = copy.deepcopy(coco.cat_img_map)
         data_list = []
         for image_id in coco.get_img_ids():
