@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from detection_parts import EMBED_DIM, RandomWords, box_head, build, vocabulary
+from mmdet.models.layers import multiclass_nms
 from mmengine.config import ConfigDict
 from torch.nn import functional
 
@@ -11,6 +12,7 @@ from vlm_dense.errors import ConfigError
 from vlm_dense.models import WordRows
 from vlm_dense.models.heads import RegionTrunk
 from vlm_dense.models.heads.bbox.ov_bbox_head import BACKGROUND_LABEL
+from vlm_dense.models.heads.bbox.suppression import best_detections
 
 TRAIN = ConfigDict(pos_weight=-1)
 TEST = ConfigDict(score_thr=0.0, nms=dict(type='nms', iou_threshold=0.5), max_per_img=50)
@@ -115,6 +117,19 @@ def test_suppression_is_per_word_and_independent_of_their_order() -> None:
     assert torch.equal(plain.labels, order_K[permuted.labels])
     assert torch.equal(plain.bboxes, permuted.bboxes)
     assert torch.equal(plain.scores, permuted.scores)
+
+
+@pytest.mark.parametrize('wanted', [-1, 1, 20, 500])
+@pytest.mark.parametrize('threshold', [0.0, 0.6, 0.999, 1.0])
+def test_best_detections_equal_mmdets_multiclass_nms(wanted: int, threshold: float) -> None:
+    boxes_N4 = torch.rand(60, 4) * 40
+    boxes_N4[:, 2:] += boxes_N4[:, :2] + 5
+    scores_NK = torch.rand(60, 12)
+    padded_NK = torch.cat([scores_NK, torch.zeros(60, 1)], dim=1)
+    expected_M5, labels_M = multiclass_nms(boxes_N4, padded_NK, threshold, TEST.nms, wanted)
+    boxes, scores, labels = best_detections(boxes_N4, scores_NK, threshold, TEST.nms, wanted)
+    torch.testing.assert_close(torch.cat([boxes, scores[:, None]], dim=1), expected_M5)
+    assert torch.equal(labels, labels_M)
 
 
 def test_boxes_return_to_the_original_picture() -> None:

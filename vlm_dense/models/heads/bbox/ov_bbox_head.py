@@ -10,7 +10,6 @@ values of ``distill``: 'none' is ViLD-text, 'shared' is ViLD (one embedding gets
 from typing import Any, Literal, NamedTuple
 
 import torch
-from mmdet.models.layers import multiclass_nms
 from mmdet.models.losses import accuracy
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.structures.bbox import get_box_tensor, scale_boxes
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.classifiers.score_ensemble import score_ensemble
+from vlm_dense.models.heads.bbox.suppression import best_detections
 from vlm_dense.models.heads.bbox.trunk import RegionTrunk
 from vlm_dense.models.requests import WordRows
 from vlm_dense.registry import MODELS
@@ -196,11 +196,7 @@ class OVBBoxHead(BBoxHead):
             boxes_N4 = get_box_tensor(self.bbox_coder.decode(boxes_N4, delta_N4, max_shape=metainfo['img_shape']))
         if rescale and len(boxes_N4):
             boxes_N4 = scale_boxes(boxes_N4, [1 / factor for factor in metainfo['scale_factor']])
-        # Suppression shifts boxes by the column number, which rounds them: an order of columns that
-        # depends on the scores alone makes results independent of the order of the words.
-        order_K = scores_NK.max(dim=0).values.argsort(descending=True) if len(scores_NK) else None
-        ordered_NK = scores_NK if order_K is None else scores_NK[:, order_K]
-        padded_NK = torch.cat([ordered_NK, ordered_NK.new_zeros(len(ordered_NK), 1)], dim=1)
-        boxes_M5, labels_M = multiclass_nms(boxes_N4, padded_NK, test_cfg.score_thr, test_cfg.nms, test_cfg.max_per_img)
-        labels_M = labels_M if order_K is None else order_K[labels_M]
-        return InstanceData(bboxes=boxes_M5[:, :4], scores=boxes_M5[:, 4], labels=labels_M)
+        boxes_M4, scores_M, labels_M = best_detections(
+            boxes_N4, scores_NK, test_cfg.score_thr, test_cfg.nms, test_cfg.max_per_img
+        )
+        return InstanceData(bboxes=boxes_M4, scores=scores_M, labels=labels_M)
