@@ -9,6 +9,7 @@ custom_imports = dict(imports=['vlm_dense.registry'])
 center = 'data/pictures/center.safetensors'
 teacher = dict(type='vlm_dense.ImageNetTower', center=center)
 tower = dict(type='vlm_dense.ImageNetTower', center=center, output_stride=16)
+norm = dict(type='GN', num_groups=8)
 
 model = dict(
     type='vlm_dense.OVTwoStageDetector',
@@ -17,13 +18,12 @@ model = dict(
     ),
     text_bank=dict(type='vlm_dense.TextBank', encoder=dict(type='vlm_dense.BridgedTextEncoder'), prompt='a_photo'),
     backbone=dict(type='vlm_dense.TowerBackbone', tower=tower, out_indices=(1, 2, 3)),
-    neck=dict(type='FPN', in_channels=[40, 112, 320], out_channels=64, num_outs=3, norm_cfg=dict(type='BN')),
+    neck=dict(type='FPN', in_channels=[40, 112, 320], out_channels=64, num_outs=3, norm_cfg=norm),
     roi_source='backbone',
     rpn_head=dict(
         type='RPNHead',
         in_channels=64,
         feat_channels=64,
-        num_convs=2,
         anchor_generator=dict(
             type='AnchorGenerator', base_sizes=[72, 112, 160], scales=[1], ratios=[0.5, 1.0, 2.0], strides=[8, 16, 16]
         ),
@@ -45,7 +45,7 @@ model = dict(
             embed_dim=1280,
             in_channels=1280,
             roi_feat_size=4,
-            box_trunk=dict(pool='flatten'),
+            box_trunk=dict(num_fcs=1, fc_channels=128, norm_cfg=norm),
             projection=dict(type='vlm_dense.IdentityProjection'),
             classifier=dict(
                 type='vlm_dense.EmbeddingClassifier', temperature=0.05, background='learned', novel='zero_logit'
@@ -60,9 +60,9 @@ model = dict(
     branches=dict(
         image=dict(
             type='vlm_dense.DistillRegions',
-            teacher=dict(tower=teacher, scales=(1.0, 1.5), size=128),
+            teacher=dict(tower=teacher, scales=(1.0, 1.5), size=160),
             weight=0.5,
-            max_regions=4,
+            max_regions=3,
             nms_iou=0.5,
             with_truth=True,
         )
@@ -88,3 +88,19 @@ model = dict(
         rcnn=dict(score_thr=0.0, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100),
     ),
 )
+
+steps = 450  # six times through the 300 pictures
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=steps)
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+    paramwise_cfg=dict(
+        custom_keys={'bbox_head.projection': dict(lr_mult=0.1), 'bbox_head.image_projection': dict(lr_mult=0.03)}
+    ),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.04, by_epoch=False, begin=0, end=45),
+    dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=45, end=steps),
+]
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=steps))
+log_processor = dict(by_epoch=False)
