@@ -133,8 +133,8 @@ model = dict(
     data_preprocessor=dict(type='DetDataPreprocessor', mean=[60.0] * 3, std=[60.0] * 3, pad_size_divisor=32),
     text_bank=dict(type='vlm_dense.WordHashBank', embed_dim=16),
     backbone=dict(
-        type='ResNet', depth=18, num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), base_channels=8, out_indices=(1, 2),
-        norm_cfg=dict(type='SyncBN'), norm_eval=False
+        type='ResNet', depth=18, num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), base_channels=8,
+        out_indices=(1, 2), norm_cfg=dict(type='SyncBN'), norm_eval=False,
     ),
     neck=dict(type='FPN', in_channels=[16, 32], out_channels=16, num_outs=2),
     rpn_head=dict(

@@ -1,6 +1,6 @@
 """Training and testing: configs checked, processes joined, checkpoints written whole."""
 
-from vlm_dense.engine.checkpoint_hooks import CheckpointCoverageHook, SafeCheckpointHook
+from vlm_dense.engine.checkpoint_hook import SafeCheckpointHook
 from vlm_dense.engine.config_check import check_config, check_options
 from vlm_dense.engine.cpu_sync_norm import CpuSyncBatchNorm
 from vlm_dense.engine.mean_loss_hook import MeanLossHook
@@ -9,7 +9,6 @@ from vlm_dense.engine.runner import WholeRunner, build_runner
 from vlm_dense.engine.settings import read_config
 
 __all__ = [
-    'CheckpointCoverageHook',
     'CpuSyncBatchNorm',
     'MeanLossHook',
     'RequestWordsHook',

@@ -11,6 +11,7 @@ from vlm_dense.engine.processes import LAUNCHERS, is_first_process, leave_proces
 from vlm_dense.engine.runner import build_runner
 from vlm_dense.engine.settings import (
     add_predictions_file,
+    check_sections,
     read_config,
     set_amp,
     set_auto_scale_lr,
@@ -50,6 +51,7 @@ def run_training(arguments: Sequence[str] | None = None) -> int:
 
     def run() -> None:
         cfg = _config(args)
+        check_sections(cfg, 'train')
         if args.amp:
             set_amp(cfg)
         if args.auto_scale_lr:
@@ -75,6 +77,7 @@ def run_testing(arguments: Sequence[str] | None = None) -> int:
 
     def run() -> None:
         cfg = _config(args)
+        check_sections(cfg, 'test')
         cfg.load_from, cfg.resume = args.checkpoint, False
         set_drawing(cfg, args.show, args.show_dir, args.wait_time)
         if args.vocabulary:

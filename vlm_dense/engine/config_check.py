@@ -29,6 +29,7 @@ FREE_MODULES = ('torch.', 'mmcv.cnn', 'mmcv.ops', 'mmengine.utils')
 FREE_TYPES = ('Albu',)
 NEAR = 0.8
 VERY_NEAR = 0.82
+NEAREST = 0.85
 SHOWN = 12
 
 
@@ -177,7 +178,7 @@ class _Walk:
 def _check_top_level(cfg: Config, place: str) -> None:
     unread = unread_keys(cfg)
     for key in unread:
-        if close := _closest(key, RUNNER_KEYS | OTHER_KEYS, NEAR):
+        if close := _closest(key, RUNNER_KEYS | OTHER_KEYS, NEAREST):
             raise ConfigError(f"nothing reads '{key}'; did you mean '{close}'? ({place})")
     if unread and not is_written_out(cfg):
         listed = ', '.join(f"'{key}'" for key in unread)

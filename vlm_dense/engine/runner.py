@@ -8,25 +8,30 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import master_only
+from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
 from vlm_dense.checkpoints import install
 from vlm_dense.engine.config_check import check_config
 from vlm_dense.engine.cpu_sync_norm import sync_norms_for_cpu
+from vlm_dense.engine.loading import fill_model
 from vlm_dense.engine.processes import join_cpu_processes
 from vlm_dense.engine.resuming import newest_checkpoint
 from vlm_dense.errors import ConfigError, StorageError
 
 PART = '.part'
-OWN_HOOKS = ('MeanLossHook', 'CheckpointCoverageHook', 'RequestWordsHook')
+OWN_HOOKS = ('MeanLossHook', 'RequestWordsHook')
 # Losses are averaged before mmengine's own hooks of priority VERY_HIGH read them.
 OWN_PRIORITY = 'HIGHEST'
 
 
 class WholeRunner(Runner):
     """mmengine's ``Runner``; a checkpoint appears under its name only when all of it is on the disk."""
+
+    _evaluates = False
 
     @master_only
     def save_checkpoint(self, out_dir: str, filename: str, file_client_args: dict | None = None, **kwargs: Any) -> None:
@@ -53,6 +58,36 @@ class WholeRunner(Runner):
             raise StorageError(
                 f'cannot write checkpoint {target} ({error}); free some space or choose another --work-dir.'
             ) from error
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: Any = 'cpu',
+        strict: bool = False,
+        revise_keys: list = [(r'^module.', '')],  # noqa: B006  mmengine's signature
+    ) -> dict:
+        """Fill the model; to test or to resume, all of its parameters.
+
+        Raises:
+            CheckpointError: If the checkpoint is another model's, or cannot be read.
+            MissingFileError: If it is not there.
+        """
+        checkpoint = _load_checkpoint(filename, map_location=map_location)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        fill_model(model, checkpoint, f"'{filename}'", strict or self._resume or self._evaluates, revise_keys)
+        self._has_loaded = True
+        return checkpoint
+
+    def val(self) -> dict:
+        """Evaluate on the validation set."""
+        self._evaluates = True
+        return super().val()
+
+    def test(self) -> dict:
+        """Evaluate on the test set."""
+        self._evaluates = True
+        return super().test()
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap as mmengine does; on CPU without device ids, and with batch norms that a gloo group can synchronise."""
@@ -83,6 +118,9 @@ def build_runner(cfg: Config) -> Runner:
     """
     check_config(cfg)
     install()
+    # mmengine writes the config into the log, the run's folder and every checkpoint. Its own text is readable;
+    # formatting it anew each time, with yapf, takes seconds for a large one.
+    object.__setattr__(cfg, '_format_python_code', False)
     _make_work_dir(cfg)
     _add_hooks(cfg)
     if cfg.get('resume') and cfg.get('load_from') is None:

@@ -11,6 +11,11 @@ from vlm_dense.engine.processes import has_accelerator
 from vlm_dense.errors import ConfigError, MissingFileError
 from vlm_dense.text.vocabulary import Vocabulary, normalise_word
 
+LOOPS = {
+    'train': ('train_dataloader', 'train_cfg', 'optim_wrapper'),
+    'val': ('val_dataloader', 'val_cfg', 'val_evaluator'),
+    'test': ('test_dataloader', 'test_cfg', 'test_evaluator'),
+}
 WRAPPERS = ('OptimWrapper', 'AmpOptimWrapper')
 
 
@@ -41,6 +46,25 @@ def read_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
         cause = error.__cause__ or error
         raise ConfigError(f'{path} cannot be read: {type(cause).__name__}: {_first_line(cause)}') from error
     return cfg
+
+
+def check_sections(cfg: Config, needed: str) -> None:
+    """Refuse a config of which a loop is only half described.
+
+    Args:
+        cfg: The config.
+        needed: The loop that is about to run: 'train' or 'test'.
+
+    Raises:
+        ConfigError: If a part of this loop, or of another one that is begun, is missing.
+    """
+    for loop, parts in LOOPS.items():
+        missing = [part for part in parts if cfg.get(part) is None]
+        if missing and (loop == needed or len(missing) < len(parts)):
+            raise ConfigError(
+                f'{cfg.filename or "the config"} lacks {" and ".join(missing)}, without which it cannot {loop}; '
+                f'a {loop} loop takes {", ".join(parts)}.'
+            )
 
 
 def set_work_dir(cfg: Config, work_dir: str | None, config_path: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def write_json(path: str, content: Any) -> None:
         part.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding='utf-8')
         part.replace(target)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise StorageError(f'cannot write {path} ({error}); free some space or name another file.') from error
 
 

@@ -1,12 +1,10 @@
-"""Hooks around checkpoints: none is lost while its successor is written, none of another model is loaded."""
+"""No checkpoint is lost while its successor is written."""
 
 from typing import Any
 
-from mmengine.hooks import CheckpointHook, Hook
-from mmengine.model import is_model_wrapper
+from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from vlm_dense.checkpoints.coverage import check_coverage, weights_of
 from vlm_dense.registry import HOOKS
 
 
@@ -56,17 +54,3 @@ class _PutOffRemovals:
             if str(path) not in kept and self._backend.exists(path):
                 remove(path)
         self._outdated.clear()
-
-
-@HOOKS.register_module()
-class CheckpointCoverageHook(Hook):
-    """Refuses a checkpoint of which nothing fits the model."""
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare names and shapes before the weights are copied.
-
-        Raises:
-            CheckpointError: If not one weight matches.
-        """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        check_coverage(model.state_dict(), weights_of(checkpoint), f"'{runner._load_from}'")
