@@ -7,7 +7,7 @@ import numpy as np
 
 from vlm_dense.datasets.pictures.split import PARTS, Split
 
-FEWEST_OBJECTS, MOST_OBJECTS = 2, 5
+FEWEST_OBJECTS, MOST_OBJECTS = 2, 4
 # In val and test; the other scenes show only novel words, so no scene mixes both.
 BASE_SCENE_SHARE = 0.4
 PLAN_STREAM, SCENE_STREAM = 200, 300
