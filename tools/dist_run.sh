@@ -11,7 +11,7 @@ case $gpus in
         exit 2
         ;;
 esac
-PYTHON=${PYTHON:-python}
+. "$(dirname -- "${BASH_SOURCE[0]}")/pick_python.sh"
 NNODES=${NNODES:-1}
 NODE_RANK=${NODE_RANK:-0}
 

@@ -7,6 +7,7 @@ set -euo pipefail
 partition=$1
 job_name=$2
 shift 2
+. "$(dirname -- "${BASH_SOURCE[0]}")/pick_python.sh"
 GPUS=${GPUS:-8}
 GPUS_PER_NODE=${GPUS_PER_NODE:-8}
 CPUS_PER_TASK=${CPUS_PER_TASK:-5}
@@ -27,4 +28,4 @@ exec srun -p "$partition" \
     --kill-on-bad-exit=1 \
     ${per_node[@]+"${per_node[@]}"} \
     ${extra[@]+"${extra[@]}"} \
-    "${PYTHON:-python}" -u "$@" --launcher=slurm
+    "$PYTHON" -u "$@" --launcher=slurm

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -61,6 +62,24 @@ def test_dist_test_on_several_machines(call):
     own = [f'{TOOLS}/test.py', 'c.py', 'x.pth', '--out', 'o.json', '--launcher', 'pytorch']
     assert arguments == ['-m', 'torch.distributed.run', *where, *own]
     assert '--master_port=4321' in call('dist_test.sh', 'c.py', 'x.pth', '1', PORT='4321').stdout
+
+
+def test_which_python(tmp_path):
+    def picked(**environment):
+        script = f'. "{tmp_path}/tools/pick_python.sh"; echo "$PYTHON"'
+        clean = {'PATH': os.environ['PATH'], **environment}
+        return subprocess.run(['bash', '-euc', script], env=clean, capture_output=True, text=True).stdout.strip()
+
+    (tmp_path / 'tools').mkdir()
+    shutil.copy(TOOLS / 'pick_python.sh', tmp_path / 'tools')
+    assert picked() == 'python'
+    made = tmp_path / '.venv' / 'bin' / 'python'
+    made.parent.mkdir(parents=True)
+    made.write_text('')
+    made.chmod(0o755)
+    assert picked() == str(made)
+    assert picked(VIRTUAL_ENV='/some/where') == 'python'
+    assert picked(PYTHON='mine') == 'mine'
 
 
 def test_slurm_scripts(call, tmp_path):
