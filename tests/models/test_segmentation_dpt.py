@@ -25,7 +25,10 @@ def copy_weights(neck: nn.Module, head: DPTPixelHead) -> None:
         copy_convolution(neck.convs[layer], head.fusion.convs[layer].conv)
         theirs, ours = neck.fusion_stage.layers[layer], head.fusion.blocks[layer]
         copy_convolution(theirs.projection, ours.project.conv)
-        for residual, unit in ((theirs.residual_layer1, ours.res_conv_unit1), (theirs.residual_layer2, ours.res_conv_unit2)):
+        for residual, unit in (
+            (theirs.residual_layer1, ours.res_conv_unit1),
+            (theirs.residual_layer2, ours.res_conv_unit2),
+        ):
             if unit is None:
                 continue
             copy_convolution(residual.convolution1, unit.conv1.conv)
@@ -74,7 +77,7 @@ def test_reassemble_and_fusion_equal_transformers(neck: nn.Module, grid: tuple[i
     with torch.no_grad():
         expected = neck(tokens, height, width)[-1]
         found = head.fusion(head.reassemble(taps))
-        embedded = head.embed(taps)
+        embedded = head.embed(taps).dense_BDhw
     even = [8 * (length + length % 2) for length in grid]
     assert found.shape == (2, 10, *even)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)

@@ -27,7 +27,7 @@ def test_logits_equal_numpy(background: str | None) -> None:
     model = tiny_segmentor(background, upsample=1).eval()
     with torch.no_grad():
         features = model.extract_feat(images())
-        dense = model.decode_head.embed(features).numpy().astype(np.float64)
+        dense = model.decode_head.embed(features).dense_BDhw.numpy().astype(np.float64)
         found = model(images(), samples(WORDS, quadrants()), mode='tensor').numpy()
     rows = [HashBank.vector(word).numpy() for word in WORDS]
     if background:

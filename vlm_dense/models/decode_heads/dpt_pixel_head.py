@@ -11,6 +11,7 @@ from mmseg.models.decode_heads.dpt_head import ReassembleBlocks
 from torch import Tensor, nn
 
 from vlm_dense.models.decode_heads.ov_decode_head import OVDecodeHead
+from vlm_dense.models.decode_heads.pixels import Pixels
 from vlm_dense.models.decode_heads.refine_fusion import BATCH_NORM, RefineFusion
 from vlm_dense.registry import MODELS
 
@@ -48,8 +49,8 @@ class DPTPixelHead(OVDecodeHead):
         self.fusion = RefineFusion(reassemble_channels, channels, norm_cfg, align_corners)
         self.project = nn.Conv2d(channels, embed_dim, 1)
 
-    def embed(self, features: Sequence[Sequence[Tensor]]) -> Tensor:
-        """Pixel embeddings, not normalised.
+    def embed(self, features: Sequence[Sequence[Tensor]]) -> Pixels:
+        """Pixel embeddings, not normalised, and no gate.
 
         Args:
             features: Per tap a pair (map (B, C, h, w), class token (B, C)), as mmseg's
@@ -58,4 +59,4 @@ class DPTPixelHead(OVDecodeHead):
         Returns:
             (B, D, 8 h, 8 w); an odd h or w counts as the next even number, the maps being stretched to it.
         """
-        return self.project(self.fusion(self.reassemble(list(features))))
+        return Pixels(self.project(self.fusion(self.reassemble(list(features)))))

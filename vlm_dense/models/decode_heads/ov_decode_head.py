@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vlm_dense.errors import ConfigError, DataError
+from vlm_dense.models.decode_heads.pixels import Pixels, decide_by_gate, join_gate
 from vlm_dense.registry import MODELS
 
 IGNORE_INDEX = 255  # mmseg's value for pixels without a label
@@ -63,8 +64,8 @@ class OVDecodeHead(BaseModule, metaclass=ABCMeta):
         self.align_corners = align_corners
 
     @abstractmethod
-    def embed(self, features: Sequence) -> Tensor:
-        """Pixel embeddings (B, D, h, w) from the backbone's outputs; needs no words."""
+    def embed(self, features: Sequence) -> Pixels:
+        """Pixel embeddings from the backbone's outputs; needs no words."""
 
     def forward(self, features: Sequence, text_KD: Tensor, is_base_K: Tensor | None = None) -> Tensor:
         """Logits of every word at every cell.
@@ -77,13 +78,19 @@ class OVDecodeHead(BaseModule, metaclass=ABCMeta):
         Returns:
             (B, K, h, w) or, with a background in the last channel, (B, K + 1, h, w).
         """
-        logits_BKhw = self.classifier(self.embed(features), text_KD, is_base_K)
+        words_BKhw, gate_B1hw = self._score(features, text_KD, is_base_K)
+        if gate_B1hw is None:
+            return words_BKhw
+        return join_gate(self.resize(words_BKhw, gate_B1hw.shape[-2:]), gate_B1hw)
+
+    def _score(self, features: Sequence, text_KD: Tensor, is_base_K: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Refined and enlarged logits of the classifier, and the gate if there is one."""
+        pixels = self.embed(features)
+        logits_BKhw = self.classifier(pixels.dense_BDhw, text_KD, is_base_K)
         if self.refine is not None:
             logits_BKhw = self.refine(logits_BKhw)
-        if self.upsample == 1:
-            return logits_BKhw
         height, width = logits_BKhw.shape[-2:]
-        return self.resize(logits_BKhw, (height * self.upsample, width * self.upsample))
+        return self.resize(logits_BKhw, (height * self.upsample, width * self.upsample)), pixels.gate_B1hw
 
     def loss(
         self, features: Sequence, data_samples: Sequence, text_KD: Tensor, is_base_K: Tensor | None = None
@@ -110,8 +117,10 @@ class OVDecodeHead(BaseModule, metaclass=ABCMeta):
     def predict(
         self, features: Sequence, size: Sequence[int], text_KD: Tensor, is_base_K: Tensor | None = None
     ) -> Tensor:
-        """Logits at ``size`` (height, width) in pixels."""
-        return self.resize(self(features, text_KD, is_base_K), size)
+        """Logits at ``size`` (height, width) in pixels; the label of a pixel is their argmax."""
+        words_BKhw, gate_B1hw = self._score(features, text_KD, is_base_K)
+        words_BKHW = self.resize(words_BKhw, size)
+        return words_BKHW if gate_B1hw is None else decide_by_gate(words_BKHW, self.resize(gate_B1hw, size))
 
     def resize(self, logits_BKhw: Tensor, size: Sequence[int]) -> Tensor:
         """Bilinear resize; the very tensor where the size already fits."""

@@ -82,7 +82,7 @@ class OVEncoderDecoder(EncoderDecoder):
         """Raw logits (B, K, h, w), or pixel embeddings (B, D, h, w) where no words are given."""
         features = self.extract_feat(inputs)
         if not data_samples:
-            return self.decode_head.embed(features)
+            return self.decode_head.embed(features).dense_BDhw
         return self.decode_head(features, *self.request(data_samples))
 
     def encode_decode(self, inputs: Tensor, text_KD: Tensor, is_base_K: Tensor) -> Tensor:
