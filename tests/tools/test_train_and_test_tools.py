@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
         "visualizer['type'] = 'DetLocalVisualizer'\n"
     )
     write_config(folder, 'detector', DETECTOR + drawing)
-    write_config(folder, 'segmentor', SEGMENTOR)
+    write_config(folder, 'segmentor', SEGMENTOR + drawing.replace('Det', 'Seg'))
     return folder
 
 
@@ -79,11 +79,17 @@ def test_predictions_and_figures(folder, trained, tmp_path):
 
 def test_label_maps_and_figures(folder, trained, tmp_path):
     arguments = [str(folder / 'segmentor.py'), trained['segmentor'], '--work-dir', 'run', '--out', 'regions.json']
-    assert run_testing(arguments) == 0
+    assert run_testing([*arguments, '--show-dir', 'drawn']) == 0
+    assert len(list(Path('drawn').rglob('*.png'))) == 9
     found = json.loads(Path('regions.json').read_text())
     assert {entry['word'] for entry in found} <= set(WORDS)
     assert all(coco_mask.decode(entry['segmentation']).shape == (SIZE, SIZE) for entry in found)
     assert {'seen_miou', 'unseen_miou', 'hiou', 'background_iou'} <= figures('run').keys()
+
+
+def test_nothing_warns_of_drawings_that_nobody_asked_for(folder, trained, recwarn):
+    assert run_testing([str(folder / 'segmentor.py'), trained['segmentor'], '--work-dir', 'run']) == 0
+    assert not [one for one in recwarn if 'visualization' in str(one.message)]
 
 
 def test_other_words_in_any_order_are_matched_by_name(folder, trained, tmp_path):

@@ -23,6 +23,7 @@ from vlm_dense.engine.resuming import newest_checkpoint
 from vlm_dense.errors import ConfigError, StorageError
 
 PART = '.part'
+DRAWING_HOOKS = ('DetVisualizationHook', 'SegVisualizationHook')
 OWN_HOOKS = ('MeanLossHook', 'RequestWordsHook')
 # Losses are averaged before mmengine's own hooks of priority VERY_HIGH read them.
 OWN_PRIORITY = 'HIGHEST'
@@ -149,7 +150,12 @@ def _add_hooks(cfg: Config) -> None:
     present = {str(hook.get('type')).split('.')[-1] for hook in cfg.get('custom_hooks') or []}
     added = [dict(type=f'vlm_dense.{name}', priority=OWN_PRIORITY) for name in OWN_HOOKS if name not in present]
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *added]
-    hooks = cfg.get('default_hooks') or {}
+    hooks = dict(cfg.get('default_hooks') or {})
     checkpoint = hooks.get('checkpoint') or dict(type='CheckpointHook')
     if checkpoint.get('type') in ('CheckpointHook', 'mmengine.CheckpointHook'):
-        cfg.default_hooks = dict(hooks, checkpoint=dict(checkpoint, type='vlm_dense.SafeCheckpointHook'))
+        hooks['checkpoint'] = dict(checkpoint, type='vlm_dense.SafeCheckpointHook')
+    drawing = hooks.get('visualization') or {}
+    if str(drawing.get('type')).split('.')[-1] in DRAWING_HOOKS and not drawing.get('draw'):
+        # It would do nothing, and mmseg's warns that it does nothing.
+        hooks['visualization'] = None
+    cfg.default_hooks = hooks
