@@ -9,6 +9,7 @@ custom_imports = dict(imports=['vlm_dense.registry'])
 center = 'data/pictures/center.safetensors'
 teacher = dict(type='vlm_dense.ImageNetTower', center=center)
 tower = dict(type='vlm_dense.ImageNetTower', center=center, output_stride=16)
+memory = 2**30  # bytes; 300 scenes need 0.4 GB of stage maps
 norm = dict(type='GN', num_groups=8)
 
 model = dict(
@@ -17,7 +18,7 @@ model = dict(
         type='DetDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3, bgr_to_rgb=True, pad_size_divisor=32
     ),
     text_bank=dict(type='vlm_dense.TextBank', encoder=dict(type='vlm_dense.BridgedTextEncoder'), prompt='a_photo'),
-    backbone=dict(type='vlm_dense.TowerBackbone', tower=tower, out_indices=(1, 2, 3)),
+    backbone=dict(type='vlm_dense.TowerBackbone', tower=tower, out_indices=(1, 2, 3), memory_bytes=memory),
     neck=dict(type='FPN', in_channels=[40, 112, 320], out_channels=64, num_outs=3, norm_cfg=norm),
     roi_source='backbone',
     rpn_head=dict(
@@ -25,7 +26,7 @@ model = dict(
         in_channels=64,
         feat_channels=64,
         anchor_generator=dict(
-            type='AnchorGenerator', base_sizes=[72, 112, 160], scales=[1], ratios=[0.5, 1.0, 2.0], strides=[8, 16, 16]
+            type='AnchorGenerator', base_sizes=[88, 128, 176], scales=[1], ratios=[0.5, 1.0, 2.0], strides=[8, 16, 16]
         ),
         bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.5, 0.5, 0.5, 0.5]),
         loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
@@ -60,9 +61,9 @@ model = dict(
     branches=dict(
         image=dict(
             type='vlm_dense.DistillRegions',
-            teacher=dict(tower=teacher, scales=(1.0, 1.5), size=160),
+            teacher=dict(tower=teacher, scales=(1.0, 1.5), size=160, memory_bytes=memory),
             weight=0.5,
-            max_regions=3,
+            max_regions=1,
             nms_iou=0.5,
             with_truth=True,
         )
@@ -89,7 +90,7 @@ model = dict(
     ),
 )
 
-steps = 450  # six times through the 300 pictures
+steps = 300  # four times through the 300 pictures
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=steps)
 optim_wrapper = dict(
     type='OptimWrapper',
@@ -99,8 +100,8 @@ optim_wrapper = dict(
     ),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.04, by_epoch=False, begin=0, end=45),
-    dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=45, end=steps),
+    dict(type='LinearLR', start_factor=0.04, by_epoch=False, begin=0, end=30),
+    dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=30, end=steps),
 ]
 default_hooks = dict(checkpoint=dict(by_epoch=False, interval=steps))
 log_processor = dict(by_epoch=False)

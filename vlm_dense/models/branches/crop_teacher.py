@@ -11,7 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn import functional
 
-from vlm_dense.vlms import FrozenTower, crop_regions
+from vlm_dense.vlms import ContentMemory, FrozenTower, crop_regions
 
 SCALES = (1.0, 1.5)
 CROPS_AT_ONCE = 256  # Bounds memory; the result does not depend on it.
@@ -24,10 +24,14 @@ class CropTeacher(BaseModule):
         tower: Config of an image tower.
         scales: Sizes of the crops relative to the region.
         size: Side of a crop in pixels; None takes the tower's own input size.
+        memory_bytes: How many embeddings of crops are kept, see `ContentMemory`.
     """
 
-    def __init__(self, tower: dict, scales: Sequence[float] = SCALES, size: int | None = None) -> None:
+    def __init__(
+        self, tower: dict, scales: Sequence[float] = SCALES, size: int | None = None, memory_bytes: int = 0
+    ) -> None:
         super().__init__()
+        self.memory = ContentMemory(memory_bytes)
         self.tower = FrozenTower(tower)
         self.scales = tuple(scales)
         self.size = size or self.tower.input_size
@@ -52,6 +56,11 @@ class CropTeacher(BaseModule):
         mean_311 = pictures_B3HW.new_tensor(self.tower.mean).view(3, 1, 1)
         std_311 = pictures_B3HW.new_tensor(self.tower.std).view(3, 1, 1)
         crops_SN3ss = crop_regions((pictures_B3HW - mean_311) / std_311, boxes, self.scales, self.size, shapes)
-        chunks = crops_SN3ss.flatten(0, 1).split(CROPS_AT_ONCE)
-        embeddings = torch.cat([self.tower.embed_images(chunk) for chunk in chunks])
+        # This layout is a third faster on CPUs; the values are the same.
+        crops_M3ss = crops_SN3ss.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        chunks = crops_M3ss.split(CROPS_AT_ONCE)
+        embeddings = torch.cat([self.memory(self._embed, chunk)[0] for chunk in chunks])
         return functional.normalize(embeddings.unflatten(0, crops_SN3ss.shape[:2]).sum(0), dim=1)
+
+    def _embed(self, crops_N3ss: Tensor) -> tuple[Tensor]:
+        return (self.tower.embed_images(crops_N3ss),)
