@@ -211,7 +211,7 @@ def test_any_way_of_sharing_the_pictures_gives_the_same(scene):
 
 def test_registered_and_silent(scene, capsys):
     ann_file, samples = scene
-    metric = METRICS.build(dict(type='BaseNovelBoxMetric', ann_file=ann_file))
+    metric = METRICS.build(dict(type='vlm_dense.BaseNovelBoxMetric', ann_file=ann_file))
     vocabulary = Vocabulary.from_words(WORDS)
     metric.process({}, [dict(sample, vocabulary=vocabulary) for sample in samples])
     metric.evaluate(len(samples))

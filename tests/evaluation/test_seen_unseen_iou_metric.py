@@ -169,4 +169,4 @@ def test_two_processes_equal_one(num_images):
 
 
 def test_registered():
-    assert isinstance(METRICS.build(dict(type='SeenUnseenIoUMetric')), SeenUnseenIoUMetric)
+    assert isinstance(METRICS.build(dict(type='vlm_dense.SeenUnseenIoUMetric')), SeenUnseenIoUMetric)

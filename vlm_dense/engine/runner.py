@@ -157,5 +157,5 @@ def _add_hooks(cfg: Config) -> None:
     drawing = hooks.get('visualization') or {}
     if str(drawing.get('type')).split('.')[-1] in DRAWING_HOOKS and not drawing.get('draw'):
         # It would do nothing, and mmseg's warns that it does nothing.
-        hooks['visualization'] = None
+        del hooks['visualization']
     cfg.default_hooks = hooks
