@@ -18,7 +18,7 @@ from vlm_dense.errors import MissingFileError, VlmDenseError
 CENTER = 'center.safetensors'
 CENTER_BYTES = 20_000
 # Means over the first 100 scenes and over all 300 have a cosine above 0.996.
-CENTER_SCENES = 150
+CENTER_SCENES = 60
 
 
 def parse_args() -> argparse.Namespace:

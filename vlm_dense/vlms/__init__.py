@@ -5,10 +5,12 @@ from vlm_dense.vlms.centers import mean_features
 from vlm_dense.vlms.crops import crop_regions
 from vlm_dense.vlms.frozen import FrozenTower
 from vlm_dense.vlms.imagenet_tower import ImageNetTower
+from vlm_dense.vlms.memory import ContentMemory
 from vlm_dense.vlms.open_clip_tower import OpenClipTower
 from vlm_dense.vlms.tower import ImageTower
 
 __all__ = [
+    'ContentMemory',
     'FrozenTower',
     'ImageNetTower',
     'ImageTower',

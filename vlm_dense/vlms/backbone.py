@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.registry import MODELS
+from vlm_dense.vlms.memory import ContentMemory
 from vlm_dense.vlms.tower import ImageTower
 
 
@@ -20,9 +21,10 @@ class TowerBackbone(BaseModule):
         tower: An `ImageTower` or its config.
         out_indices: Which maps of the pyramid to return, finest first.
         frozen: Keep the tower in eval mode and without gradient.
+        memory_bytes: How much of what a frozen tower said about training pictures is kept, see `ContentMemory`.
 
     Raises:
-        ConfigError: If the tower has no pyramid.
+        ConfigError: If the tower has no pyramid, or one that learns is to be remembered.
     """
 
     def __init__(
@@ -30,12 +32,16 @@ class TowerBackbone(BaseModule):
         tower: dict | ImageTower,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen: bool = True,
+        memory_bytes: int = 0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.tower: ImageTower = MODELS.build(tower) if isinstance(tower, dict) else tower
         if type(self.tower).pyramid is ImageTower.pyramid:
             raise ConfigError(f'{type(self.tower).__name__} has no pyramid of stage maps. Use ImageNetTower.')
+        if memory_bytes and not frozen:
+            raise ConfigError('TowerBackbone: a tower that learns cannot be remembered. Set memory_bytes=0.')
+        self.memory = ContentMemory(memory_bytes)
         self.out_indices = tuple(out_indices)
         self.frozen = frozen
         if frozen:
@@ -47,8 +53,13 @@ class TowerBackbone(BaseModule):
         Raises:
             ConfigError: If ``out_indices`` names a map that the pyramid lacks.
         """
+        if self.frozen and self.training:
+            return self.memory(self._maps, images_B3HW)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            maps = self.tower.pyramid(images_B3HW)
+            return self._maps(images_B3HW)
+
+    def _maps(self, images_B3HW: Tensor) -> tuple[Tensor, ...]:
+        maps = self.tower.pyramid(images_B3HW)
         if not all(-len(maps) <= index < len(maps) for index in self.out_indices):
             raise ConfigError(f'out_indices={self.out_indices} of TowerBackbone: the pyramid has {len(maps)} maps.')
         return tuple(maps[index] for index in self.out_indices)

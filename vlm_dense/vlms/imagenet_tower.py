@@ -70,7 +70,7 @@ class ImageNetTower(ImageTower):
 
     def pyramid(self, images_B3HW: Tensor) -> tuple[Tensor, ...]:
         """Stage maps of 24, 40, 112 and 320 channels at strides 4, 8, 16 and `output_stride`."""
-        x = self.trunk.bn1(self.trunk.conv_stem(images_B3HW))
+        x = self._stem(images_B3HW)
         maps = []
         for number, block in enumerate(self.trunk.blocks):
             x = block(x)
@@ -84,7 +84,12 @@ class ImageNetTower(ImageTower):
 
     def early_features(self, images_B3HW: Tensor) -> Tensor:
         """The part of `features` that does not depend on the output stride: (B, 112, H/16, W/16)."""
-        return self.trunk.blocks[:FIRST_STRIDED_BLOCK](self.trunk.bn1(self.trunk.conv_stem(images_B3HW)))
+        return self.trunk.blocks[:FIRST_STRIDED_BLOCK](self._stem(images_B3HW))
+
+    def _stem(self, images_B3HW: Tensor) -> Tensor:
+        # Depthwise convolutions are a quarter faster on CPUs when the channels of a pixel lie together.
+        images_B3HW = images_B3HW.contiguous(memory_format=torch.channels_last)
+        return self.trunk.bn1(self.trunk.conv_stem(images_B3HW))
 
     def late_features(self, early_BChw: Tensor) -> Tensor:
         """The rest of `features`."""
@@ -118,7 +123,7 @@ def _load_trunk(output_stride: int) -> Any:
     trunk.load_state_dict(dict(zip(target, source.values(), strict=True)))
     # The classifier over ImageNet's classes belongs to the text half.
     trunk.reset_classifier(0)
-    return trunk.eval()
+    return trunk.eval().to(memory_format=torch.channels_last)
 
 
 def _read_center(path: str | PathLike[str] | None) -> dict[str, Tensor]:
