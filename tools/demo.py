@@ -1,0 +1,85 @@
+"""Two methods on real photographs, from nothing to a page of pictures: compose, train, evaluate, draw.
+
+python tools/demo.py                      # what `make demo` runs
+python tools/demo.py --vlm NAME:PRETRAINED   # words and teacher of an open_clip model whose weights are here
+"""
+
+import argparse
+import json
+import os
+import sys
+import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / 'tools')]
+
+from demo_parts.controls import Method, measure  # noqa: E402
+from demo_parts.recipes import recipes  # noqa: E402
+from demo_parts.report import MEANING, as_results, as_table, as_text  # noqa: E402
+from demo_parts.steps import Progress, run_step  # noqa: E402
+
+from vlm_dense.errors import VlmDenseError  # noqa: E402
+
+DETECTION = Method('ViLD', 'configs/vild_lite0_pictures.py', ('novel_ap50', 'base_ap50'), ('bbox', 'ap50'))
+SEGMENTATION = Method('LSeg', 'configs/lseg_lite0_pictures.py', ('unseen_miou', 'seen_miou'), (None, 'iou'))
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'), help='where everything is written')
+    parser.add_argument(
+        '--source', choices=('auto', 'stamps', 'drawn'), default='auto', help='cut-outs to compose from'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='seed of the pictures, the split and the training')
+    parser.add_argument('--vlm', metavar='NAME:PRETRAINED', help='an open_clip model in place of the offline pair')
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    started = time.time()
+    os.chdir(ROOT)
+    work_dir = arguments.work_dir
+    work_dir.mkdir(parents=True, exist_ok=True)
+    configs = [recipes(method.config, arguments.vlm, work_dir) for method in (DETECTION, SEGMENTATION)]
+    pictures = compose(arguments)
+
+    with Progress() as progress, ThreadPoolExecutor(2) as pool:
+        # One core each: faster than one after the other on both.
+        jobs = [
+            pool.submit(measure, method, paths, work_dir, arguments.seed, progress)
+            for method, paths in zip((DETECTION, SEGMENTATION), configs, strict=True)
+        ]
+        detection, segmentation = (job.result() for job in jobs)
+
+    # Imported late: drawing needs torch, and a wrong argument should be told at once.
+    from demo_parts.drawing import draw_all, write_page
+
+    print('draw pictures ...', flush=True)
+    sheet = draw_all(work_dir, detection, segmentation)
+    results = as_results(detection, segmentation, pictures, arguments.vlm, time.time() - started)
+    (work_dir / 'results.json').write_text(json.dumps(results, indent=1), encoding='utf-8')
+    table = as_table(results)
+    write_page(work_dir, table, results)
+    print(f'\n{as_text(table)}\n\n{textwrap.fill(MEANING, 100)}\n')
+    print(f'pictures: {pictures["source"]}; words and teacher: {results["pair"]}; {results["seconds"]:.0f} seconds')
+    for path in (work_dir / 'index.html', sheet, work_dir / 'results.json'):
+        print(f'written: {path}')
+
+
+def compose(arguments: argparse.Namespace) -> dict:
+    """Compose the built-in pictures where they are not there yet, and return their word list."""
+    command = [sys.executable, 'tools/data/compose_pictures.py', '--vlm-center', '--source', arguments.source]
+    run_step('compose pictures', [*command, '--seed', str(arguments.seed)], arguments.work_dir / 'compose.log')
+    print((arguments.work_dir / 'compose.log').read_text(encoding='utf-8').strip(), flush=True)
+    return json.loads(Path('data/pictures/vocabulary.json').read_text(encoding='utf-8'))
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except VlmDenseError as error:
+        sys.exit(f'{type(error).__name__}: {error}')

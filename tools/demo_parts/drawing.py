@@ -1,0 +1,93 @@
+"""The pictures of the demo: test scenes with their truth, and uncut photographs asked with free words."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skimage.data
+from demo_parts.controls import Measured
+from demo_parts.report import MEANING
+
+from vlm_dense.apis import Finder, read_picture
+from vlm_dense.visualization import Panel, Section, Table, contact_sheet, draw_detections, draw_label_map, html_page
+
+SCENES = 8
+SHEET = 'contact_sheet.png'
+MOST_BOXES = 6
+MIN_PIXELS = 300
+# Photographs that ship with scikit-image, and words for each: what is there, and what is not.
+PHOTOGRAPHS = {
+    'chelsea.png': ('cat', 'dog', 'rabbit', 'horse'),
+    'coffee.png': ('coffee cup', 'spoon', 'plate', 'bottle'),
+    'rocket.jpg': ('rocket', 'lighthouse', 'tree', 'car'),
+    'motorcycle_left.png': ('motorcycle', 'bicycle', 'car', 'toolbox'),
+    'astronaut.png': ('astronaut', 'flag', 'space shuttle', 'dog'),
+}
+
+
+def draw_all(work_dir: Path, detection: Measured, segmentation: Measured) -> Path:
+    """Draw boxes, masks and words on test scenes and on photographs, all on one sheet.
+
+    Args:
+        work_dir: Where the sheet goes.
+        detection, segmentation: Trained methods.
+
+    Returns:
+        The path of the sheet.
+    """
+    detector = Finder(detection.config, detection.checkpoint)
+    segmentor = Finder(segmentation.config, segmentation.checkpoint)
+    words = json.loads(Path('data/pictures/vocabulary.json').read_text(encoding='utf-8'))['words']
+    panels: list[Panel] = []
+    for path, truth in _scenes():
+        panels += _row(f'truth: {", ".join(truth)}', read_picture(path), words, detector, segmentor)
+    folder = Path(skimage.data.__file__).parent
+    for name, asked in PHOTOGRAPHS.items():
+        panels += _row(f'asked: {", ".join(asked)}', read_picture(folder / name), asked, detector, segmentor)
+    contact_sheet(panels, columns=3, width=360).save(work_dir / SHEET)
+    return work_dir / SHEET
+
+
+def _scenes() -> list[tuple[Path, list[str]]]:
+    """Test scenes that hold novel words, with the words that are there."""
+    root = Path('data/pictures')
+    truth = json.loads((root / 'test.json').read_text(encoding='utf-8'))
+    base = set(json.loads((root / 'vocabulary.json').read_text(encoding='utf-8'))['base'])
+    names = {category['id']: category['name'] for category in truth['categories']}
+    words: dict[int, list[str]] = {image['id']: [] for image in truth['images']}
+    for annotation in truth['annotations']:
+        words[annotation['image_id']].append(names[annotation['category_id']])
+    novel = [image for image in truth['images'] if words[image['id']] and not base & set(words[image['id']])]
+    return [(root / 'test' / 'images' / Path(i['file_name']).name, words[i['id']]) for i in novel[:SCENES]]
+
+
+def _row(title: str, image_HW3: np.ndarray, words: Sequence[str], detector: Finder, segmentor: Finder) -> list[Panel]:
+    found = detector.detect(image_HW3, words)
+    keep = slice(0, MOST_BOXES)
+    masks = None if found.masks_NHW is None else found.masks_NHW[keep]
+    boxes = draw_detections(image_HW3, found.boxes_N4[keep], found.words[keep], found.scores_N[keep], masks)
+    labels = draw_label_map(image_HW3, segmentor.segment(image_HW3, words), words, MIN_PIXELS)
+    return [Panel(title, image_HW3), Panel('ViLD: the best boxes', boxes), Panel('LSeg: words per pixel', labels)]
+
+
+def write_page(work_dir: Path, table: Table, results: dict[str, Any]) -> None:
+    """Write ``index.html`` beside the sheet."""
+    what = (
+        f'Pictures composed from: {results["pictures"]}. Words and teacher: {results["pair"]}. '
+        f'Seed {results["seed"]}, {results["seconds"]:.0f} seconds in all.'
+    )
+    sections = [
+        Section('Figures', [what, MEANING], [table]),
+        Section(
+            'Pictures',
+            [
+                'The first rows are test scenes whose objects were in no training picture; all words compete. '
+                'The last rows are uncut photographs asked with free words, some of which are not in the picture: '
+                'a detector always gives its best boxes, so look at the scores.'
+            ],
+            figures=[(SHEET, 'picture, boxes with words and scores, words per pixel')],
+        ),
+    ]
+    (work_dir / 'index.html').write_text(html_page('Found by words', sections), encoding='utf-8')

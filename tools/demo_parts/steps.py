@@ -1,0 +1,70 @@
+"""The steps of the demo are the ordinary tools, run as a user runs them, with their progress shown."""
+
+import os
+import re
+import subprocess
+import threading
+from pathlib import Path
+from types import TracebackType
+
+from tqdm import tqdm
+
+from vlm_dense.errors import VlmDenseError
+
+# mmengine's log lines: Iter(train) [ 50/300], Epoch(test) [ 10/150].
+STEP = re.compile(r'\((?:train|test)\)\s+\[\s*(\d+)/(\d+)\]')
+LAST_LINES = 15
+
+
+class StepError(VlmDenseError, RuntimeError):
+    """A tool ended with an error; the message holds its last lines and its log."""
+
+
+class Progress:
+    """One progress bar per line of work, below each other."""
+
+    def __init__(self) -> None:
+        self._bars: dict[str, tqdm] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> 'Progress':
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for bar in self._bars.values():
+            bar.close()
+
+    def show(self, line: str, step: str, done: int, total: int) -> None:
+        """Say how far a step of a line of work has come."""
+        with self._lock:
+            if line not in self._bars:
+                self._bars[line] = tqdm(position=len(self._bars), mininterval=2, bar_format='{desc} {percentage:3.0f}%')
+            bar = self._bars[line]
+            bar.set_description_str(f'{line}: {step} {done}/{total}', refresh=False)
+            bar.total, bar.n = total, done
+            bar.refresh()
+
+
+def run_step(name: str, command: list[str], log: Path, line: str = '', progress: Progress | None = None) -> None:
+    """Run a tool, keep all it prints in ``log``, and show its progress.
+
+    Raises:
+        StepError: If it ends with an error.
+    """
+    threads = str(max(1, (os.cpu_count() or 2) // 2)) if progress else str(os.cpu_count() or 1)
+    environment = dict(os.environ, PYTHONUNBUFFERED='1', OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
+    if progress is None:
+        print(f'{name} ...', flush=True)
+    last: list[str] = []
+    with (
+        log.open('w', encoding='utf-8') as file,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as run,
+    ):
+        assert run.stdout is not None
+        for text in run.stdout:
+            file.write(text)
+            last = [*last[1 - LAST_LINES :], text]
+            if progress and (found := STEP.search(text)):
+                progress.show(line, name, int(found[1]), int(found[2]))
+    if run.returncode:
+        raise StepError(f'{name} failed; its log is {log} and ends with:\n{"".join(last)}')
