@@ -36,6 +36,11 @@ def test_novel_words_score_zero_in_the_box_head() -> None:
     assert (scores_NK[:, [1, 3]] > 0).all()
 
 
+def test_without_base_words_all_is_background() -> None:
+    logits_NK = LinearClassifier(8, WORDS)(torch.randn(5, 8), torch.zeros(3, 8), torch.zeros(3, dtype=torch.bool))
+    assert torch.equal(logits_NK.softmax(1), torch.tensor([0.0, 0.0, 0.0, 1.0]).expand(5, 4))
+
+
 @pytest.mark.parametrize('is_base_K', [None, torch.tensor([True, True, True, False])])
 def test_other_words_are_refused(is_base_K: torch.Tensor | None) -> None:
     with pytest.raises(ConfigError, match='2 base words'):

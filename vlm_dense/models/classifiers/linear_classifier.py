@@ -37,16 +37,17 @@ class LinearClassifier(BaseModule):
             is_base_K: Boolean (K,), the base words among the K.
 
         Raises:
-            ConfigError: If the request has another number of base words than training.
+            ConfigError: If the request has base words, but another number of them than training.
         """
-        if is_base_K is None or int(is_base_K.sum()) != self.num_base:
-            given = 'no' if is_base_K is None else int(is_base_K.sum())
+        given = 0 if is_base_K is None else int(is_base_K.sum())
+        if is_base_K is None or given not in (0, self.num_base):
             raise ConfigError(
                 f'the closed-set control knows {self.num_base} base words, the request has {given}; '
                 'evaluate it with the vocabulary of its training.'
             )
         scores_NB = self.linear(region_ND)
         logits_NK = scores_NB.new_full((len(region_ND), len(text_KD) + 1), -torch.inf)
-        columns_B = torch.cat([is_base_K, is_base_K.new_ones(1)])
-        logits_NK[:, columns_B] = scores_NB
+        logits_NK[:, -1] = scores_NB[:, -1]
+        if given:
+            logits_NK[:, :-1][:, is_base_K] = scores_NB[:, :-1]
         return logits_NK
