@@ -63,7 +63,7 @@ model = dict(
             type='vlm_dense.DistillRegions',
             teacher=dict(tower=teacher, scales=(1.0, 1.5), size=160, memory_bytes=memory),
             weight=0.5,
-            max_regions=1,
+            max_regions=2,
             nms_iou=0.5,
             with_truth=True,
         )
@@ -90,7 +90,10 @@ model = dict(
     ),
 )
 
-steps = 300  # four times through the 300 pictures
+# Without flips a picture and its crops go through the frozen towers once.
+train_pipeline = [step for step in _base_.train_pipeline if step['type'] != 'RandomFlip']
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+steps = 450  # six times through the 300 pictures
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=steps)
 optim_wrapper = dict(
     type='OptimWrapper',
@@ -100,8 +103,8 @@ optim_wrapper = dict(
     ),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.04, by_epoch=False, begin=0, end=30),
-    dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=30, end=steps),
+    dict(type='LinearLR', start_factor=0.04, by_epoch=False, begin=0, end=45),
+    dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=45, end=steps),
 ]
 default_hooks = dict(checkpoint=dict(by_epoch=False, interval=steps))
 log_processor = dict(by_epoch=False)
