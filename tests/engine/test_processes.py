@@ -35,6 +35,21 @@ def test_two_processes_train_and_evaluate_like_one(name, pictures, tmp_path):
     assert max(figures_one.values()) > 0
 
 
+def test_plain_norms_are_synchronised_on_request(pictures, tmp_path):
+    """mmengine's top-level ``sync_bn``, which turns every batch norm into a synchronised one."""
+    text = (pictures / 'segmentor.py').read_text().replace("type='SyncBN'", "type='BN'")
+    (tmp_path / 'plain.py').write_text(text)
+    options = dict(train_cfg__max_iters=3, sync_bn='torch')
+    alone = config(tmp_path / 'plain.py', tmp_path / 'one', **options)
+    shared = config(
+        tmp_path / 'plain.py', tmp_path / 'two', train_dataloader__batch_size=2, launcher='pytorch', **options
+    )
+    in_processes(train, alone)
+    in_processes(train, shared, world_size=2)
+    for step_one, step_two in zip(logged(tmp_path / 'one'), logged(tmp_path / 'two'), strict=True):
+        assert step_two == pytest.approx(step_one, abs=1e-4)
+
+
 def _first_and_all(launcher):
     join_cpu_processes(launcher)
     rank, world_size = get_dist_info()

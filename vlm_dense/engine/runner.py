@@ -16,10 +16,10 @@ from torch import nn
 
 from vlm_dense.checkpoints import install
 from vlm_dense.engine.config_check import check_config
-from vlm_dense.engine.cpu_sync_norm import sync_norms_for_cpu
 from vlm_dense.engine.loading import fill_model
 from vlm_dense.engine.processes import join_cpu_processes
 from vlm_dense.engine.resuming import newest_checkpoint
+from vlm_dense.engine.sync_norms import sync_norms_for_cpu, sync_plain_norms
 from vlm_dense.errors import ConfigError, StorageError
 
 PART = '.part'
@@ -91,16 +91,26 @@ class WholeRunner(Runner):
         return super().test()
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Wrap as mmengine does; on CPU without device ids, and with batch norms that a gloo group can synchronise."""
-        if self.distributed and get_device() == 'cpu':
+        """Wrap as mmengine does; on CPU without device ids, and with batch norms that a gloo group can synchronise.
+
+        ``sync_bn='torch'`` in the config synchronises plain batch norms that are trained, see `sync_plain_norms`.
+        """
+        if not self.distributed or is_model_wrapper(model):
+            return super().wrap_model(model_wrapper_cfg, model)
+        asked = self.cfg.get('sync_bn')
+        if asked == 'torch':
+            model, self.cfg.sync_bn = sync_plain_norms(model), None
+        if get_device() == 'cpu':
             defaults = {
                 'broadcast_buffers': False,
                 'find_unused_parameters': self.cfg.get('find_unused_parameters', False),
             }
             model_wrapper_cfg = {**defaults, **(model_wrapper_cfg or {}), 'device_ids': None}
-            model = super().wrap_model(model_wrapper_cfg, sync_norms_for_cpu(model))
-            return model
-        return super().wrap_model(model_wrapper_cfg, model)
+            model = sync_norms_for_cpu(model)
+        wrapped = super().wrap_model(model_wrapper_cfg, model)
+        if asked == 'torch':
+            self.cfg.sync_bn = asked
+        return wrapped
 
 
 def build_runner(cfg: Config) -> Runner:

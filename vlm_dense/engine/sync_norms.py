@@ -1,8 +1,12 @@
-"""Batch norm over all processes of a gloo group; torch's own works on accelerators only."""
+"""Batch norms over all processes, on CPUs too, where torch's own do not work."""
+
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
+
+PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -52,10 +56,26 @@ class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
 def sync_norms_for_cpu(model: nn.Module) -> nn.Module:
     """Replace every `SyncBatchNorm` in a model, sharing its parameters and buffers."""
     if isinstance(model, nn.SyncBatchNorm):
-        norm = CpuSyncBatchNorm(model.num_features, model.eps, model.momentum, model.affine, model.track_running_stats)
-        norm._parameters, norm._buffers = model._parameters, model._buffers
-        norm.train(model.training)
-        return norm
+        return _same_state(CpuSyncBatchNorm, model)
     for name, child in model.named_children():
         model.add_module(name, sync_norms_for_cpu(child))
     return model
+
+
+def sync_plain_norms(model: nn.Module) -> nn.Module:
+    """Replace torch's plain batch norms by `SyncBatchNorm`, sharing parameters and buffers.
+
+    Unlike torch's and mmengine's converters it leaves alone what is frozen, and subclasses, which do more than
+    normalise (timm's also activate, and would lose that).
+    """
+    if type(model) in PLAIN and any(parameter.requires_grad for parameter in model.parameters()):
+        return _same_state(nn.SyncBatchNorm, model)
+    for name, child in model.named_children():
+        model.add_module(name, sync_plain_norms(child))
+    return model
+
+
+def _same_state(kind: Any, norm: Any) -> nn.Module:
+    made = kind(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+    made._parameters, made._buffers = norm._parameters, norm._buffers
+    return made.train(norm.training)

@@ -6,8 +6,8 @@ from tiny_runs import in_processes
 from torch import nn
 
 from vlm_dense.engine import CpuSyncBatchNorm
-from vlm_dense.engine.cpu_sync_norm import sync_norms_for_cpu
 from vlm_dense.engine.processes import join_cpu_processes
+from vlm_dense.engine.sync_norms import sync_norms_for_cpu, sync_plain_norms
 
 
 def whole_batch(shape):
@@ -76,3 +76,19 @@ def test_replacing_shares_parameters_and_buffers():
     assert not replaced[1][0].training
     assert type(replaced[2]) is nn.BatchNorm2d
     assert all(dict(replaced.named_parameters())[name] is parameter for name, parameter in before.items())
+
+
+def test_only_plain_trained_norms_are_synchronised():
+    class ActivatedNorm(nn.BatchNorm2d):
+        """As in timm: a norm that does more."""
+
+    frozen = nn.BatchNorm2d(4).requires_grad_(False)
+    model = nn.Sequential(nn.BatchNorm2d(4, eps=0.2), frozen, ActivatedNorm(4), nn.Sequential(nn.BatchNorm1d(4)))
+    model[0].eval()
+    before = dict(model.named_parameters())
+    synced = sync_plain_norms(model)
+    kinds = [type(synced[0]), type(synced[1]), type(synced[2]), type(synced[3][0])]
+    assert kinds == [nn.SyncBatchNorm, nn.BatchNorm2d, ActivatedNorm, nn.SyncBatchNorm]
+    assert synced[0].eps == 0.2
+    assert not synced[0].training
+    assert all(dict(synced.named_parameters())[name] is parameter for name, parameter in before.items())
