@@ -52,6 +52,7 @@ model = dict(
                 type='vlm_dense.EmbeddingClassifier', temperature=0.05, background='learned', novel='zero_logit'
             ),
             distill='separate',
+            image_classifier=dict(type='vlm_dense.EmbeddingClassifier', temperature=0.1),
             base_power=1 / 3,
             novel_power=2 / 3,
             bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2]),
