@@ -1,4 +1,4 @@
-"""Control of lseg_lite0_pictures: every unseen word has the embedding of another unseen word. Takes the same checkpoint."""
+"""Control of lseg_lite0_pictures, same checkpoint: each unseen word has the embedding of another unseen word."""
 
 _base_ = ['lseg_lite0_pictures.py']
 

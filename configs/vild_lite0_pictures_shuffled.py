@@ -1,4 +1,4 @@
-"""Control of vild_lite0_pictures: every novel word has the embedding of another novel word. Takes the same checkpoint."""
+"""Control of vild_lite0_pictures, same checkpoint: each novel word has the embedding of another novel word."""
 
 _base_ = ['vild_lite0_pictures.py']
 

@@ -56,4 +56,4 @@ class ContentMemory:
 
 def _digest(row_X: Tensor) -> bytes:
     content = row_X.detach().cpu().contiguous().view(torch.uint8).numpy()
-    return hashlib.blake2b(content, digest_size=16).digest()
+    return hashlib.blake2b(content.tobytes(), digest_size=16).digest()

@@ -1,8 +1,8 @@
 """One scene: cut-outs pasted on a background, with exact masks of what stays visible.
 
-A scene is made by one numpy generator, in one fixed order of draws, so equal seeds give equal bytes. In scenes of 384 px
-the longest side of a cut-out has 90 to 220 px; tint and contrast vary, some are mirrored, all are rotated by up to 12
-degrees, and less than 10 % of any is covered.
+A scene is made by one numpy generator, in one fixed order of draws, so equal seeds give equal bytes. In scenes of
+384 px the longest side of a cut-out has 90 to 220 px; tint and contrast vary, some are mirrored, all are rotated by up
+to 12 degrees, and less than 10 % of any is covered.
 """
 
 from collections.abc import Sequence
