@@ -119,8 +119,10 @@ class OVDecodeHead(BaseModule, metaclass=ABCMeta):
     ) -> Tensor:
         """Logits at ``size`` (height, width) in pixels; the label of a pixel is their argmax."""
         words_BKhw, gate_B1hw = self._score(features, text_KD, is_base_K)
-        words_BKHW = self.resize(words_BKhw, size)
-        return words_BKHW if gate_B1hw is None else decide_by_gate(words_BKHW, self.resize(gate_B1hw, size))
+        if gate_B1hw is None:
+            return self.resize(words_BKhw, size)
+        both_BKhw = torch.cat([self.resize(words_BKhw, gate_B1hw.shape[-2:]), gate_B1hw], dim=1)
+        return decide_by_gate(self.resize(both_BKhw, size))
 
     def resize(self, logits_BKhw: Tensor, size: Sequence[int]) -> Tensor:
         """Bilinear resize; the very tensor where the size already fits."""

@@ -18,7 +18,8 @@ from vlm_dense.models.decode_heads.pixels import Pixels
 from vlm_dense.models.decode_heads.refine_fusion import BATCH_NORM, RefineFusion
 from vlm_dense.registry import MODELS
 
-START_LENGTH = 0.1  # of a correction beside an anchor of length 1, so that training starts at the tower's own map
+# Standard deviation of the last layer's weights beside an anchor of length 1: training starts at the tower's own map.
+ANCHORED_START = 3e-5
 
 
 @MODELS.register_module()
@@ -36,6 +37,7 @@ class PyramidPixelHead(OVDecodeHead):
         anchor: A module from the backbone's last output to D channels (``vlm_dense.TowerTail``). Its result is
             brought to unit length, resized, and the decoder's output added.
         gate: Add a background gate at the fused map's resolution; the classifier then has no background of its own.
+        dropout_ratio: Share of the backbone's channels that a training step hides from the fusion.
         norm_cfg: Normalisation inside the fusion blocks.
         align_corners: For all resizing here.
         kwargs: Arguments of ``OVDecodeHead``.
@@ -54,6 +56,7 @@ class PyramidPixelHead(OVDecodeHead):
         shrink: int = 1,
         anchor: dict | None = None,
         gate: bool = False,
+        dropout_ratio: float = 0.0,
         norm_cfg: dict | None = BATCH_NORM,
         align_corners: bool = False,
         **kwargs: Any,
@@ -63,13 +66,14 @@ class PyramidPixelHead(OVDecodeHead):
             raise ConfigError('PyramidPixelHead: gate=True brings the background; give the classifier background=None.')
         self.in_index = tuple(in_index) if in_index is not None else None
         self.shrink = shrink
+        self.dropout = nn.Dropout2d(dropout_ratio)
         self.fusion = RefineFusion(in_channels, channels, norm_cfg, align_corners)
         narrow = [] if rank is None else [nn.Conv2d(channels, rank, 1)]
         self.project = nn.Sequential(*narrow, nn.Conv2d(rank or channels, embed_dim, 1, bias=False))
         self.gate = nn.Conv2d(channels, 1, 1) if gate else None
         self.anchor = MODELS.build(anchor) if anchor else None
         if self.anchor is not None:
-            nn.init.normal_(self.project[-1].weight, std=START_LENGTH / embed_dim**0.5)
+            nn.init.normal_(self.project[-1].weight, std=ANCHORED_START)
 
     def embed(self, features: Sequence[Tensor]) -> Pixels:
         """Pixel embeddings at 2 / shrink times the finest fused map's resolution, and the gate at 2 times.
@@ -77,7 +81,8 @@ class PyramidPixelHead(OVDecodeHead):
         Args:
             features: The backbone's maps (B, C_i, h_i, w_i), finest first.
         """
-        fused = self.fusion(features if self.in_index is None else [features[index] for index in self.in_index])
+        maps = features if self.in_index is None else [features[index] for index in self.in_index]
+        fused = self.fusion([self.dropout(map_BChw) for map_BChw in maps])
         gate_B1hw = None if self.gate is None else self.gate(fused)
         dense_BDhw = self.project(functional.avg_pool2d(fused, self.shrink) if self.shrink > 1 else fused)
         if self.anchor is not None:

@@ -7,6 +7,7 @@ background, score maps have K + 1 channels and the last one is the background.
 from collections.abc import Iterator, Sequence
 
 import torch
+from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
@@ -77,6 +78,27 @@ class OVEncoderDecoder(EncoderDecoder):
         text_KD, is_base_K = self.request(data_samples)
         logits_BKHW = self.inference(inputs, text_KD, is_base_K)
         return self.postprocess_result(logits_BKHW, data_samples)
+
+    def postprocess_result(self, seg_logits: Tensor, data_samples: Sequence) -> Sequence:
+        """Put logits and labels at the original size on the samples: padding off, flip undone, resized.
+
+        mmseg's own resizes what has the right size already, which with many words costs as much as the network.
+        """
+        for logits_KHW, sample in zip(seg_logits, data_samples, strict=True):
+            logits_KHW = self._restore(logits_KHW, sample.metainfo)
+            labels_1HW = logits_KHW.argmax(dim=0, keepdim=True)
+            sample.set_data(dict(seg_logits=PixelData(data=logits_KHW), pred_sem_seg=PixelData(data=labels_1HW)))
+        return data_samples
+
+    def _restore(self, logits_KHW: Tensor, metainfo: dict) -> Tensor:
+        """One picture's logits at its original size."""
+        padding = metainfo.get('img_padding_size', metainfo.get('padding_size', (0, 0, 0, 0)))
+        left, right, top, bottom = padding
+        height, width = logits_KHW.shape[-2:]
+        logits_KHW = logits_KHW[:, top : height - bottom, left : width - right]
+        if metainfo.get('flip'):
+            logits_KHW = logits_KHW.flip(-1 if metainfo['flip_direction'] == 'horizontal' else -2)
+        return self.decode_head.resize(logits_KHW[None], metainfo['ori_shape'][:2])[0]
 
     def _forward(self, inputs: Tensor, data_samples: Sequence | None = None) -> Tensor:
         """Raw logits (B, K, h, w), or pixel embeddings (B, D, h, w) where no words are given."""
