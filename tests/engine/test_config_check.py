@@ -152,10 +152,12 @@ def test_importable_configs(pictures, tmp_path, said):
 
 
 def test_a_config_that_mmengine_wrote_passes(pictures, tmp_path, said):
-    cfg = read_config(str(pictures / 'detector.py'))
-    cfg.work_dir = str(tmp_path)
+    source = tmp_path / 'to_write.py'
+    source.write_text((pictures / 'detector.py').read_text())
+    cfg = read_config(str(source))
+    cfg.work_dir = str(tmp_path / 'run')
     build_runner(cfg)
-    written = read_config(str(tmp_path / 'detector.py'))
+    written = read_config(str(tmp_path / 'run' / 'to_write.py'))
     assert written.train_cfg == cfg.train_cfg
     check_config(written)
     assert said == []

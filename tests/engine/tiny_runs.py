@@ -1,6 +1,7 @@
 """Tiny data, configs and types for runs that are repeated, killed and shared between processes."""
 
 import hashlib
+import itertools
 import json
 import os
 import tempfile
@@ -29,6 +30,7 @@ SIZE = 64
 WORDS = ('red box', 'green box', 'blue box')
 BASE = ('red box', 'green box')
 NUM_PICTURES = 9
+_RUNS = itertools.count()
 
 
 @MODELS.register_module()
@@ -206,7 +208,13 @@ model = dict(
 def config(path: Path, work_dir: Path, **options: Any) -> Config:
     cfg = read_config(str(path), {key.replace('__', '.'): value for key, value in options.items()})
     cfg.work_dir = str(work_dir)
+    cfg.experiment_name = unique_name()
     return cfg
+
+
+def unique_name() -> str:
+    """mmengine's runs of one name in one process and one second would share their logs."""
+    return f'run_{next(_RUNS)}'
 
 
 def train(cfg: Config) -> dict[str, Tensor]:

@@ -11,12 +11,29 @@ import torch
 from mmengine.registry import DefaultScope
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
-from tiny_runs import DETECTOR, SEGMENTOR, SIZE, WORDS, write_config, write_pictures
+from tiny_runs import DETECTOR, SEGMENTOR, SIZE, WORDS, unique_name, write_config, write_pictures
 
-from vlm_dense.engine.command_line import one_line, run_testing, run_training
+from vlm_dense.engine import command_line
+from vlm_dense.engine.command_line import one_line
 from vlm_dense.errors import DataError
 
 TOOLS = Path(__file__).parents[2] / 'tools'
+
+
+def run_training(arguments):
+    return command_line.run_training(named(arguments))
+
+
+def run_testing(arguments):
+    return command_line.run_testing(named(arguments))
+
+
+def named(arguments):
+    option = f'experiment_name={unique_name()}'
+    if '--cfg-options' not in arguments:
+        return [*arguments, '--cfg-options', option]
+    place = arguments.index('--cfg-options') + 1
+    return [*arguments[:place], option, *arguments[place:]]
 
 
 @pytest.fixture(scope='module')
