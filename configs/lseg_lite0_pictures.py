@@ -31,7 +31,7 @@ model = dict(
         anchor=dict(type='vlm_dense.TowerTail', tower=tower, centered=True),
         gate=True,
         classifier=dict(type='vlm_dense.EmbeddingClassifier', embed_dim=1280, temperature=0.07, background=None),
-        refine=dict(type='vlm_dense.SpatialBlock', kind='bottleneck', depth=1, start='identity'),
+        refine=dict(type='vlm_dense.SpatialBlock', kind='bottleneck', depth=2, start='identity'),
         loss_size='logits',
     ),
 )

@@ -1,7 +1,9 @@
 """The full-size LSeg recipe, shrunk, on a made-up folder in ADE20K's layout."""
 
+import runpy
 from pathlib import Path
 
+import mmseg
 import pytest
 import timm
 import torch
@@ -9,7 +11,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
-from recipes import CONFIGS, tiny_recipe, write_ade20k_data
+from recipes import CONFIGS, SIDE, tiny_recipe, write_ade20k_data
 
 from vlm_dense.errors import MissingFileError
 from vlm_dense.registry import DATASETS, MODELS
@@ -85,3 +87,27 @@ def test_backbone_has_the_published_sizes() -> None:
     # Our taps come before the final norm.
     expected = sum(p.numel() for name, p in two_layers.named_parameters() if not name.startswith('norm.'))
     assert sum(p.numel() for p in MODELS.build(backbone).parameters()) == expected
+
+
+def test_backbone_equals_timm_after_conversion() -> None:
+    """mmseg's converter turns timm's weights into the recipe's backbone: same taps, same class tokens."""
+    settings = Config.fromfile(CONFIGS / NAME).model.backbone
+    init_default_scope('mmseg')
+    small = dict(num_layers=2, embed_dims=64, num_heads=4, img_size=(SIDE, SIDE), out_indices=(0, 1), init_cfg=None)
+    backbone = MODELS.build({**settings, **small}).eval()
+    reference = timm.create_model('vit_large_patch16_384', depth=2, embed_dim=64, num_heads=4, img_size=SIDE).eval()
+    for parameter in reference.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    converter = Path(mmseg.__file__).parent / '.mim' / 'tools' / 'model_converters' / 'vit2mmseg.py'
+    weights = runpy.run_path(str(converter))['convert_vit'](reference.state_dict())
+    missing, unexpected = backbone.load_state_dict(weights, strict=False)
+    assert (missing, unexpected) == ([], ['ln1.weight', 'ln1.bias'])
+    images = torch.randn(1, 3, SIDE, SIDE)
+    with torch.no_grad():
+        expected = reference.forward_intermediates(
+            images, indices=[0, 1], return_prefix_tokens=True, intermediates_only=True
+        )
+        found = backbone(images)
+    for (map_BChw, prefix_BLC), (found_BChw, token_BC) in zip(expected, found, strict=True):
+        torch.testing.assert_close(found_BChw, map_BChw, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(token_BC, prefix_BLC[:, 0], atol=1e-4, rtol=1e-4)
