@@ -109,8 +109,9 @@ class OVDecodeHead(BaseModule, metaclass=ABCMeta):
         check_labels(labels_BHW, logits_BKhw.shape[1], self.ignore_index)
         losses: dict[str, Tensor] = {}
         for loss in self.losses_decode:
+            name = str(loss.loss_name)
             value = loss(logits_BKhw, labels_BHW, ignore_index=self.ignore_index)
-            losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
+            losses[name] = losses[name] + value if name in losses else value
         losses['acc_seg'] = accuracy(logits_BKhw, labels_BHW, ignore_index=self.ignore_index)
         return losses
 

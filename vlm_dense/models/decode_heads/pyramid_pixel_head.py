@@ -69,11 +69,12 @@ class PyramidPixelHead(OVDecodeHead):
         self.dropout = nn.Dropout2d(dropout_ratio)
         self.fusion = RefineFusion(in_channels, channels, norm_cfg, align_corners)
         narrow = [] if rank is None else [nn.Conv2d(channels, rank, 1)]
-        self.project = nn.Sequential(*narrow, nn.Conv2d(rank or channels, embed_dim, 1, bias=False))
+        widen = nn.Conv2d(rank or channels, embed_dim, 1, bias=False)
+        self.project = nn.Sequential(*narrow, widen)
         self.gate = nn.Conv2d(channels, 1, 1) if gate else None
         self.anchor = MODELS.build(anchor) if anchor else None
         if self.anchor is not None:
-            nn.init.normal_(self.project[-1].weight, std=ANCHORED_START)
+            nn.init.normal_(widen.weight, std=ANCHORED_START)
 
     def embed(self, features: Sequence[Tensor]) -> Pixels:
         """Pixel embeddings at 2 / shrink times the finest fused map's resolution, and the gate at 2 times.

@@ -41,11 +41,12 @@ class RefineFusion(BaseModule):
         self.convs = nn.ModuleList(
             ConvModule(width, channels, 3, padding=1, bias=False, act_cfg=None) for width in in_channels
         )
-        self.blocks = nn.ModuleList(
+        blocks = [
             FeatureFusionBlock(channels, {'type': 'ReLU'}, norm_cfg, align_corners=align_corners) for _ in in_channels
-        )
+        ]
         # The coarsest map has nothing to be added to.
-        self.blocks[0].res_conv_unit1 = None
+        blocks[0].res_conv_unit1 = None
+        self.blocks = nn.ModuleList(blocks)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Fuse maps (B, C_i, h_i, w_i), finest first, into (B, channels, 2 h_0, 2 w_0).

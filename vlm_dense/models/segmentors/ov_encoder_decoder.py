@@ -76,8 +76,7 @@ class OVEncoderDecoder(EncoderDecoder):
             ConfigError: If no vocabulary came with the samples.
         """
         text_KD, is_base_K = self.request(data_samples)
-        logits_BKHW = self.inference(inputs, text_KD, is_base_K)
-        return self.postprocess_result(logits_BKHW, data_samples)
+        return self.postprocess_result(self.inference(inputs, text_KD, is_base_K), data_samples or [])
 
     def postprocess_result(self, seg_logits: Tensor, data_samples: Sequence) -> Sequence:
         """Put logits and labels at the original size on the samples: padding off, flip undone, resized.
