@@ -7,6 +7,7 @@ python tools/demo.py --vlm NAME:PRETRAINED   # words and teacher of an open_clip
 import argparse
 import json
 import os
+import subprocess
 import sys
 import textwrap
 import time
@@ -19,7 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'tools')]
 from demo_parts.controls import Method, measure  # noqa: E402
 from demo_parts.recipes import recipes  # noqa: E402
 from demo_parts.report import MEANING, as_results, as_table, as_text  # noqa: E402
-from demo_parts.steps import Progress, run_step  # noqa: E402
+from demo_parts.steps import Progress  # noqa: E402
 
 from vlm_dense.errors import VlmDenseError  # noqa: E402
 
@@ -45,6 +46,7 @@ def main() -> None:
     work_dir = arguments.work_dir
     work_dir.mkdir(parents=True, exist_ok=True)
     configs = [recipes(method.config, arguments.vlm, work_dir) for method in (DETECTION, SEGMENTATION)]
+    print('compose pictures ...', flush=True)
     pictures = compose(arguments)
 
     with Progress() as progress, ThreadPoolExecutor(2) as pool:
@@ -73,8 +75,10 @@ def main() -> None:
 def compose(arguments: argparse.Namespace) -> dict:
     """Compose the built-in pictures where they are not there yet, and return their word list."""
     command = [sys.executable, 'tools/data/compose_pictures.py', '--vlm-center', '--source', arguments.source]
-    run_step('compose pictures', [*command, '--seed', str(arguments.seed)], arguments.work_dir / 'compose.log')
-    print((arguments.work_dir / 'compose.log').read_text(encoding='utf-8').strip(), flush=True)
+    # It shows its own progress and says what went wrong.
+    done = subprocess.run([*command, '--seed', str(arguments.seed)], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
     return json.loads(Path('data/pictures/vocabulary.json').read_text(encoding='utf-8'))
 
 

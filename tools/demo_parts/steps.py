@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -21,10 +22,11 @@ class StepError(VlmDenseError, RuntimeError):
 
 
 class Progress:
-    """One progress bar per line of work, below each other."""
+    """One progress bar per line of work, below each other; without a terminal, a line at every quarter of a step."""
 
     def __init__(self) -> None:
         self._bars: dict[str, tqdm] = {}
+        self._told: dict[str, tuple[str, int]] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> 'Progress':
@@ -36,25 +38,33 @@ class Progress:
 
     def show(self, line: str, step: str, done: int, total: int) -> None:
         """Say how far a step of a line of work has come."""
+        text = f'{line}: {step} {done}/{total}'
         with self._lock:
-            if line not in self._bars:
-                self._bars[line] = tqdm(position=len(self._bars), mininterval=2, bar_format='{desc} {percentage:3.0f}%')
-            bar = self._bars[line]
-            bar.set_description_str(f'{line}: {step} {done}/{total}', refresh=False)
-            bar.total, bar.n = total, done
-            bar.refresh()
+            if sys.stderr.isatty():
+                self._draw(line, text, done, total)
+            elif (quarter := (step, 4 * done // total)) != self._told.get(line):
+                self._told[line] = quarter
+                print(text, flush=True)
+
+    def _draw(self, line: str, text: str, done: int, total: int) -> None:
+        if line not in self._bars:
+            self._bars[line] = tqdm(
+                position=len(self._bars), total=total, bar_format='{desc} {percentage:3.0f}%|{bar:20}|'
+            )
+        bar = self._bars[line]
+        bar.set_description_str(text, refresh=False)
+        bar.total, bar.n = total, done
+        bar.refresh()
 
 
-def run_step(name: str, command: list[str], log: Path, line: str = '', progress: Progress | None = None) -> None:
-    """Run a tool, keep all it prints in ``log``, and show its progress.
+def run_step(name: str, command: list[str], log: Path, line: str, progress: Progress) -> None:
+    """Run a tool on its share of the cores, keep all it prints in ``log``, and show its progress.
 
     Raises:
         StepError: If it ends with an error.
     """
-    threads = str(max(1, (os.cpu_count() or 2) // 2)) if progress else str(os.cpu_count() or 1)
+    threads = str(max(1, (os.cpu_count() or 2) // 2))
     environment = dict(os.environ, PYTHONUNBUFFERED='1', OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
-    if progress is None:
-        print(f'{name} ...', flush=True)
     last: list[str] = []
     with (
         log.open('w', encoding='utf-8') as file,
@@ -64,7 +74,7 @@ def run_step(name: str, command: list[str], log: Path, line: str = '', progress:
         for text in run.stdout:
             file.write(text)
             last = [*last[1 - LAST_LINES :], text]
-            if progress and (found := STEP.search(text)):
+            if found := STEP.search(text):
                 progress.show(line, name, int(found[1]), int(found[2]))
     if run.returncode:
         raise StepError(f'{name} failed; its log is {log} and ends with:\n{"".join(last)}')

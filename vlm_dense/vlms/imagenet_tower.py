@@ -134,7 +134,7 @@ def _read_center(path: str | PathLike[str] | None) -> dict[str, Tensor]:
     if not file.is_file():
         raise MissingFileError(
             f"there is no file of mean features '{file}'. "
-            'Make it with vlm_dense.vlms.mean_features, or set center=None.'
+            'Make it with `python tools/data/compose_pictures.py --vlm-center`, or set center=None.'
         )
     try:
         centers = load_file(str(file))
