@@ -53,7 +53,7 @@ train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=steps)
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.01),
-    paramwise_cfg=dict(custom_keys={'decode_head.project': dict(lr_mult=0.02), 'decode_head.refine': dict(lr_mult=5)}),
+    paramwise_cfg=dict(custom_keys={'decode_head.project': dict(lr_mult=0.005), 'decode_head.refine': dict(lr_mult=5)}),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.04, by_epoch=False, begin=0, end=20),
