@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 GOLDEN_RATIO = 0.618033988749895
+SMALLEST_LETTERS = 12  # pixels
+LETTERS_PER_WIDTH = 32
 
 
 def color_of(word: str) -> tuple[int, int, int]:
@@ -62,7 +64,7 @@ def draw_detections(
     if masks is not None:
         scene = sv.MaskAnnotator(color=palette, opacity=0.4).annotate(scene, detections)
     scene = sv.BoxAnnotator(color=palette, thickness=2).annotate(scene, detections)
-    writer = sv.RichLabelAnnotator(color=palette, font_path=font_path(), font_size=12, text_padding=3)
+    writer = _writer(palette, image_HW3.shape[1], sv.Position.TOP_LEFT)
     return _swap_red_blue(np.asarray(writer.annotate(scene, detections, labels=labels)))
 
 
@@ -88,15 +90,23 @@ def draw_label_map(image_HW3: np.ndarray, labels_HW: np.ndarray, words: Sequence
     palette, class_ids_N = _palette(names)
     detections = sv.Detections(xyxy=_largest_region_boxes(masks_NHW), mask=masks_NHW, class_id=class_ids_N)
     scene = sv.MaskAnnotator(color=palette, opacity=0.55).annotate(_swap_red_blue(image_HW3), detections)
-    writer = sv.RichLabelAnnotator(
-        color=palette, font_path=font_path(), font_size=12, text_padding=3, text_position=sv.Position.CENTER
-    )
+    writer = _writer(palette, image_HW3.shape[1], sv.Position.CENTER)
     return _swap_red_blue(np.asarray(writer.annotate(scene, detections, labels=names)))
 
 
 def _swap_red_blue(image_HW3: np.ndarray) -> np.ndarray:
     # supervision draws on pictures in OpenCV's channel order.
     return np.ascontiguousarray(image_HW3[..., ::-1])
+
+
+def _writer(palette: Any, width: int, position: Any) -> Any:
+    import supervision as sv
+
+    # Readable also where a large picture is shown small.
+    size = max(SMALLEST_LETTERS, width // LETTERS_PER_WIDTH)
+    return sv.RichLabelAnnotator(
+        color=palette, font_path=font_path(), font_size=size, text_padding=3, text_position=position
+    )
 
 
 def _palette(words: Sequence[str]) -> tuple[Any, np.ndarray]:
