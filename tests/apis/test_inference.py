@@ -74,9 +74,12 @@ def test_picture_that_cannot_be_read(detector: Finder, tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r'nowhere\.jpg'):
         detector.detect(tmp_path / 'nowhere.jpg', WORDS)
     broken = tmp_path / 'broken.jpg'
-    broken.write_bytes(b'not a picture')
-    with pytest.raises(DataError, match=r'broken\.jpg'):
-        detector.detect(broken, WORDS)
+    noise = np.random.default_rng(0).integers(0, 256, (80, 90, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(broken)
+    for content in (b'not a picture', broken.read_bytes()[:900]):
+        broken.write_bytes(content)
+        with pytest.raises(DataError, match=r'broken\.jpg'):
+            detector.detect(broken, WORDS)
 
 
 def test_wide_and_grey_pictures_work(detector: Finder, tmp_path: Path) -> None:

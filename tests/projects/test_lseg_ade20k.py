@@ -112,3 +112,19 @@ def test_backbone_equals_timm_after_conversion() -> None:
     for (map_BChw, prefix_BLC), (found_BChw, token_BC) in zip(expected, found, strict=True):
         torch.testing.assert_close(found_BChw, map_BChw, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(token_BC, prefix_BLC[:, 0], atol=1e-4, rtol=1e-4)
+
+
+def test_zero_shot_evaluation_names_the_absent_data(tmp_path: Path) -> None:
+    config = tiny_recipe('lseg_lite0_pictures_ade20k.py', tmp_path)
+    with pytest.raises(MissingFileError, match=r'images/validation does not exist; unpack ADEChallengeData2016\.zip'):
+        DATASETS.build(config.test_dataloader.dataset)
+
+
+def test_zero_shot_evaluation_counts_every_word_as_unseen(tmp_path: Path) -> None:
+    config = tiny_recipe('lseg_lite0_pictures_ade20k.py', tmp_path)
+    write_ade20k_data(tmp_path)
+    sample = DATASETS.build(config.test_dataloader.dataset)[0]['data_samples']
+    assert len(sample.vocabulary) == 150
+    assert not any(sample.vocabulary.is_base)
+    labels = sample.gt_sem_seg.data
+    assert int(labels[labels != 255].max()) < 150

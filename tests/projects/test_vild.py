@@ -68,7 +68,7 @@ def test_full_size_recipes_predict_all_words(name: str, root: Path) -> None:
 @pytest.mark.parametrize('name', FULL_SIZE)
 def test_absent_data_is_one_clear_message(name: str, tmp_path: Path) -> None:
     config = tiny_recipe(name, tmp_path)
-    with pytest.raises(MissingFileError, match=r'data/(lvis_v1|coco)|vocabulary'):
+    with pytest.raises(MissingFileError, match=r'download (LVIS v1|the COCO 2017 pictures)'):
         DATASETS.build(config.train_dataloader.dataset)
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-import mmcv
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.structures import BaseDataElement
+from PIL import Image, ImageOps
 
 from vlm_dense.checkpoints import load_state
 from vlm_dense.datasets import AttachVocabulary
@@ -114,14 +114,18 @@ def read_picture(path: str | PathLike[str]) -> np.ndarray:
 
     Raises:
         MissingFileError: If there is no such file.
-        DataError: If it is not a picture that OpenCV reads.
+        DataError: If it is damaged, or not a picture that Pillow reads.
     """
     if not Path(path).is_file():
         raise MissingFileError(f'picture {path} does not exist; check the path.')
-    image_HW3 = mmcv.imfrombytes(Path(path).read_bytes(), channel_order='rgb')
-    if image_HW3 is None:
-        raise DataError(f'{path} is not a readable picture; convert it to JPEG or PNG, or fetch it again.')
-    return image_HW3
+    try:
+        # Pillow refuses damaged files; cv2 would fill them with grey.
+        with Image.open(path) as picture:
+            return np.asarray(ImageOps.exif_transpose(picture).convert('RGB'))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f'{path} is not a readable picture ({error}); convert it to JPEG or PNG, or fetch it again.'
+        ) from error
 
 
 def _name(step: dict) -> str:

@@ -11,7 +11,7 @@ from mmdet.datasets import CocoDataset
 
 from vlm_dense.datasets.picture_errors import PictureErrors, require_file
 from vlm_dense.datasets.words import whole_vocabulary
-from vlm_dense.errors import ConfigError, DataError
+from vlm_dense.errors import ConfigError, DataError, MissingFileError
 from vlm_dense.registry import DATASETS
 from vlm_dense.text.vocabulary import Vocabulary
 
@@ -60,7 +60,11 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
         if objects not in ('all', 'base'):
             raise ConfigError(f"objects is '{objects}'; write 'all' or 'base'.")
         self.objects = objects
-        self.vocabulary = Vocabulary.build(vocabulary)
+        try:
+            self.vocabulary = Vocabulary.build(vocabulary)
+        except MissingFileError as error:
+            # The words may stand in the data set's own annotations.
+            raise MissingFileError(f'{error} {remedy}') from error
         self.expected_words = frozenset(whole_vocabulary(vocabulary).words)
         self.other_categories = other_categories
         self.box_slack = box_slack
