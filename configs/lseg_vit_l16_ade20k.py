@@ -6,7 +6,8 @@ Weights of the backbone: see projects/lseg/README.md.
 _base_ = ['_base_/segmentation_runtime.py']
 custom_imports = dict(imports=['projects.lseg'])
 crop_size = (480, 480)
-words = '{{fileDirname}}/../vlm_dense/datasets/vocabularies/ade20k.json'
+word_file = '{{fileDirname}}/../vlm_dense/datasets/vocabularies/ade20k.json'
+words = dict(file=word_file, base=word_file)  # training shows them all
 
 model = dict(
     type='vlm_dense.OVEncoderDecoder',
@@ -51,18 +52,18 @@ train_pipeline = [
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackSegInputs'),
-    dict(type='vlm_dense.AttachVocabulary', vocabulary=dict(file=words)),
+    dict(type='vlm_dense.AttachVocabulary', vocabulary=words),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 512), keep_ratio=True),
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
-    dict(type='vlm_dense.AttachVocabulary', vocabulary=dict(file=words)),
+    dict(type='vlm_dense.AttachVocabulary', vocabulary=words),
 ]
 dataset = dict(
     type='vlm_dense.VocabularySegDataset',
-    vocabulary=dict(file=words),
+    vocabulary=words,
     background=False,
     reduce_zero_label=True,
     img_suffix='.jpg',
