@@ -1,7 +1,7 @@
 """Zero-shot evaluation of lseg_lite0_pictures on ADE20K-150, for `tools/test.py` with a checkpoint of that recipe.
 
-No word of ADE20K counts as seen: `unseen_miou` is the figure. The recipe calls background what is no object, and most of
-ADE20K's pixels are floors, walls and skies: expect little.
+No word of ADE20K counts as seen: `unseen_miou` is the figure. The recipe calls background what is no object, and
+most of ADE20K's pixels are floors, walls and skies: expect little.
 """
 
 _base_ = ['lseg_lite0_pictures.py']
