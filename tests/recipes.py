@@ -191,6 +191,8 @@ def write_boxes_data(root: Path) -> None:
                 Image.fromarray(generator.integers(0, 255, (SIDE, SIDE, 3), np.uint8)).save(folder / picture)
             content = annotations(names, pictures, lvis=data == 'lvis_v1')
             (folder / 'annotations' / file).write_text(json.dumps(content))
+    everything = annotations(names, pictures, lvis=False)
+    (folder / 'annotations' / 'instances_val2017.json').write_text(json.dumps(everything))
 
 
 def write_ade20k_data(root: Path) -> None:
