@@ -39,15 +39,29 @@ class LinearClassifier(BaseModule):
         Raises:
             ConfigError: If the request has base words, but another number of them than training.
         """
-        given = 0 if is_base_K is None else int(is_base_K.sum())
-        if is_base_K is None or given not in (0, self.num_base):
-            raise ConfigError(
-                f'the closed-set control knows {self.num_base} base words, the request has {given}; '
-                'evaluate it with the vocabulary of its training.'
-            )
+        given = num_asked_base_words(self.num_base, is_base_K)
         scores_NB = self.linear(region_ND)
         logits_NK = scores_NB.new_full((len(region_ND), len(text_KD) + 1), -torch.inf)
         logits_NK[:, -1] = scores_NB[:, -1]
         if given:
             logits_NK[:, :-1][:, is_base_K] = scores_NB[:, :-1]
         return logits_NK
+
+
+def num_asked_base_words(num_base: int, is_base_K: Tensor | None) -> int:
+    """How many base words a request has: all that a closed-set control was trained on, or none.
+
+    Args:
+        num_base: Base words of the training.
+        is_base_K: Boolean (K,), the base words among the K asked for.
+
+    Raises:
+        ConfigError: If it is another number.
+    """
+    given = 0 if is_base_K is None else int(is_base_K.sum())
+    if is_base_K is None or given not in (0, num_base):
+        raise ConfigError(
+            f'the closed-set control knows {num_base} base words, the request has {given}; '
+            'evaluate it with the vocabulary of its training.'
+        )
+    return given

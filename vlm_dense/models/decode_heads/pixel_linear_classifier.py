@@ -5,7 +5,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlm_dense.errors import ConfigError
+from vlm_dense.models.classifiers.linear_classifier import num_asked_base_words
 from vlm_dense.registry import MODELS
 from vlm_dense.text.vocabulary import Vocabulary
 
@@ -42,12 +42,7 @@ class PixelLinearClassifier(BaseModule):
         Raises:
             ConfigError: If the request has base words, but another number of them than training.
         """
-        given = 0 if is_base_K is None else int(is_base_K.sum())
-        if is_base_K is None or given not in (0, self.num_base):
-            raise ConfigError(
-                f'the closed-set control knows {self.num_base} base words, the request has {given}; '
-                'evaluate it with the vocabulary of its training.'
-            )
+        given = num_asked_base_words(self.num_base, is_base_K)
         batch, _, height, width = dense_BDhw.shape
         logits_BKhw = dense_BDhw.new_full((batch, len(text_KD), height, width), NEVER)
         if given:
