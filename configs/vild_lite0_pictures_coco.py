@@ -1,8 +1,8 @@
 """Zero-shot COCO: the ViLD of the built-in pictures asked for COCO's 80 words, none of whose boxes it was trained on.
 
 Evaluation only: `python tools/test.py configs/vild_lite0_pictures_coco.py CHECKPOINT` with a checkpoint of
-vild_lite0_pictures. Data in data/coco, as mmdet lays it out. The small recipe was made for composed scenes; no figure of
-it is known here.
+vild_lite0_pictures. Data in data/coco, as mmdet lays it out. The small recipe was made for composed scenes; no figure
+of it is known here.
 """
 
 _base_ = ['vild_lite0_pictures.py']
