@@ -39,29 +39,29 @@ class LinearClassifier(BaseModule):
         Raises:
             ConfigError: If the request has base words, but another number of them than training.
         """
-        given = num_asked_base_words(self.num_base, is_base_K)
+        rows_J = asked_base_rows(self.num_base, is_base_K)
         scores_NB = self.linear(region_ND)
         logits_NK = scores_NB.new_full((len(region_ND), len(text_KD) + 1), -torch.inf)
         logits_NK[:, -1] = scores_NB[:, -1]
-        if given:
-            logits_NK[:, :-1][:, is_base_K] = scores_NB[:, :-1]
+        if len(rows_J):
+            logits_NK[:, rows_J] = scores_NB[:, :-1]
         return logits_NK
 
 
-def num_asked_base_words(num_base: int, is_base_K: Tensor | None) -> int:
-    """How many base words a request has: all that a closed-set control was trained on, or none.
+def asked_base_rows(num_base: int, is_base_K: Tensor | None) -> Tensor:
+    """Where the base words of a request stand: all that a closed-set control was trained on, or none.
 
     Args:
         num_base: Base words of the training.
         is_base_K: Boolean (K,), the base words among the K asked for.
 
     Raises:
-        ConfigError: If it is another number.
+        ConfigError: If there is another number of them.
     """
-    given = 0 if is_base_K is None else int(is_base_K.sum())
-    if is_base_K is None or given not in (0, num_base):
+    rows_J = torch.zeros(0, dtype=torch.long) if is_base_K is None else is_base_K.nonzero()[:, 0]
+    if is_base_K is None or len(rows_J) not in (0, num_base):
         raise ConfigError(
-            f'the closed-set control knows {num_base} base words, the request has {given}; '
+            f'the closed-set control knows {num_base} base words, the request has {len(rows_J)}; '
             'evaluate it with the vocabulary of its training.'
         )
-    return given
+    return rows_J

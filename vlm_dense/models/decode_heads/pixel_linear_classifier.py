@@ -5,7 +5,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlm_dense.models.classifiers.linear_classifier import num_asked_base_words
+from vlm_dense.models.classifiers.linear_classifier import asked_base_rows
 from vlm_dense.registry import MODELS
 from vlm_dense.text.vocabulary import Vocabulary
 
@@ -42,10 +42,10 @@ class PixelLinearClassifier(BaseModule):
         Raises:
             ConfigError: If the request has base words, but another number of them than training.
         """
-        given = num_asked_base_words(self.num_base, is_base_K)
+        rows_J = asked_base_rows(self.num_base, is_base_K)
         batch, _, height, width = dense_BDhw.shape
         logits_BKhw = dense_BDhw.new_full((batch, len(text_KD), height, width), NEVER)
-        if given:
+        if len(rows_J):
             scores_BJhw = self.linear(functional.normalize(dense_BDhw, dim=1))
-            logits_BKhw = torch.index_copy(logits_BKhw, 1, is_base_K.nonzero()[:, 0], scores_BJhw)
+            logits_BKhw = torch.index_copy(logits_BKhw, 1, rows_J, scores_BJhw)
         return logits_BKhw
