@@ -25,6 +25,7 @@ model = dict(
         in_channels=(40, 112, 320),
         channels=64,
         dropout_ratio=0.2,
+        norm_cfg=dict(type='SyncBN'),
         embed_dim=1280,
         rank=4,
         shrink=4,

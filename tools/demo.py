@@ -20,6 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'tools')]
 from demo_parts.controls import Method, measure  # noqa: E402
 from demo_parts.recipes import recipes  # noqa: E402
 from demo_parts.report import MEANING, as_results, as_table, as_text  # noqa: E402
+from demo_parts.reuse import Finished  # noqa: E402
 from demo_parts.steps import Progress  # noqa: E402
 
 from vlm_dense.errors import VlmDenseError  # noqa: E402
@@ -35,6 +36,7 @@ def parse_arguments() -> argparse.Namespace:
         '--source', choices=('auto', 'stamps', 'drawn'), default='auto', help='cut-outs to compose from'
     )
     parser.add_argument('--seed', type=int, default=0, help='seed of the pictures, the split and the training')
+    parser.add_argument('--fresh', action='store_true', help='run every step, also those whose results are there')
     parser.add_argument('--vlm', metavar='NAME:PRETRAINED', help='an open_clip model in place of the offline pair')
     return parser.parse_args()
 
@@ -49,10 +51,11 @@ def main() -> None:
     print('compose pictures ...', flush=True)
     pictures = compose(arguments)
 
+    finished = Finished(work_dir, arguments.fresh)
     with Progress() as progress, ThreadPoolExecutor(2) as pool:
         # One core each: faster than one after the other on both.
         jobs = [
-            pool.submit(measure, method, paths, work_dir, arguments.seed, progress)
+            pool.submit(measure, method, paths, finished, arguments.seed, progress)
             for method, paths in zip((DETECTION, SEGMENTATION), configs, strict=True)
         ]
         detection, segmentation = (job.result() for job in jobs)
@@ -63,11 +66,14 @@ def main() -> None:
     print('draw pictures ...', flush=True)
     sheet = draw_all(work_dir, detection, segmentation)
     results = as_results(detection, segmentation, pictures, arguments.vlm, time.time() - started)
+    results['steps_done_before'] = finished.count
     (work_dir / 'results.json').write_text(json.dumps(results, indent=1), encoding='utf-8')
     table = as_table(results)
     write_page(work_dir, table, results)
     print(f'\n{as_text(table)}\n\n{textwrap.fill(MEANING, 100)}\n')
     print(f'pictures: {pictures["source"]}; words and teacher: {results["pair"]}; {results["seconds"]:.0f} seconds')
+    if finished.count:
+        print(f'{finished.count} steps were done before with this code and these pictures; --fresh runs them again.')
     for path in (work_dir / 'index.html', sheet, work_dir / 'results.json'):
         print(f'written: {path}')
 

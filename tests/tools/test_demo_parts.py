@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT / 'tools'))
 from demo_parts.controls import Measured, Method
 from demo_parts.recipes import recipes
 from demo_parts.report import as_results, as_table, as_text
+from demo_parts.reuse import Finished
 from demo_parts.steps import Progress, StepError, run_step
 
 PICTURES = dict(words=['ant', 'bee', 'cow', 'dog'], base=['ant', 'bee'], known=['ant', 'cow'], source='drawn', seed=3)
@@ -104,3 +105,24 @@ def test_recipes_on_an_open_clip_model_build(
         check_config(config)
         model = MODELS.build(config.model)
         assert model.text_bank.embed_dim == 24
+
+
+def test_a_step_is_done_once_for_the_same_inputs(tmp_path):
+    output, given = tmp_path / 'report.json', tmp_path / 'config.py'
+    given.write_text('a = 1')
+    command = ['tools/test.py', str(given)]
+    assert not Finished(tmp_path).is_done('test x', command, [given], output)
+    output.write_text('{}')
+    Finished(tmp_path).keep('test x', command, [given], output)
+    again = Finished(tmp_path)
+    assert again.is_done('test x', command, [given], output)
+    assert again.count == 1
+    assert not Finished(tmp_path, fresh=True).is_done('test x', command, [given], output)
+    assert not again.is_done('test x', [*command, '--seed'], [given], output)
+    for changed in (given, output):
+        before = changed.read_text()
+        changed.write_text('changed')
+        assert not again.is_done('test x', command, [given], output)
+        changed.write_text(before)
+    output.unlink()
+    assert not again.is_done('test x', command, [given], output)

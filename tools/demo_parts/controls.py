@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from demo_parts.reuse import Finished
 from demo_parts.steps import Progress, run_step
 
 
@@ -45,39 +46,59 @@ class Measured:
         return sum(values) / len(values) if values else float('nan')
 
 
-def measure(method: Method, configs: Mapping[str, str], work_dir: Path, seed: int, progress: Progress) -> Measured:
+def measure(method: Method, configs: Mapping[str, str], finished: Finished, seed: int, progress: Progress) -> Measured:
     """Train a recipe and its closed-set control, and evaluate both and the shuffled control.
 
     Args:
         method: What is measured.
         configs: Config of the method ('words') and of its controls ('shuffled', 'closed').
-        work_dir: Where logs, checkpoints and reports go.
+        finished: Where logs, checkpoints and reports go, and which of them are already what they would become.
         seed: Of the training.
         progress: Where progress is shown.
     """
-    measured = Measured(method, configs['words'], _train(method, configs['words'], work_dir, seed, progress))
+    measured = Measured(method, configs['words'], _train(method, configs['words'], finished, seed, progress))
     for kind in ('words', 'shuffled'):
-        measured.reports[kind] = _test(method, configs[kind], measured.checkpoint, work_dir, progress)
-    closed = _train(method, configs['closed'], work_dir, seed, progress)
-    measured.reports['closed'] = _test(method, configs['closed'], closed, work_dir, progress)
+        measured.reports[kind] = _test(method, configs[kind], measured.checkpoint, finished, progress)
+    closed = _train(method, configs['closed'], finished, seed, progress)
+    measured.reports['closed'] = _test(method, configs['closed'], closed, finished, progress)
     return measured
 
 
-def _train(method: Method, config: str, work_dir: Path, seed: int, progress: Progress) -> Path:
+def _train(method: Method, config: str, finished: Finished, seed: int, progress: Progress) -> Path:
     name = Path(config).stem
-    folder = work_dir / name
-    command = [sys.executable, 'tools/train.py', config, '--work-dir', str(folder), '--cfg-options']
+    folder = finished.folder / name
+    pointer = folder / 'last_checkpoint'
+    if pointer.is_file() and not Path(pointer.read_text(encoding='utf-8').strip()).is_file():
+        pointer.unlink()  # somebody removed the checkpoint
+    command = ['tools/train.py', config, '--work-dir', str(folder), '--cfg-options']
     # The demo evaluates by itself.
     command += [f'randomness.seed={seed}', 'train_cfg.val_interval=1000000', 'default_hooks.logger.interval=10']
-    run_step(f'train {name}', command, work_dir / f'{name}.train.log', method.name, progress)
-    return Path((folder / 'last_checkpoint').read_text(encoding='utf-8').strip())
+    _run_once(f'train {name}', command, (Path(config),), pointer, method, finished, progress)
+    return Path(pointer.read_text(encoding='utf-8').strip())
 
 
-def _test(method: Method, config: str, checkpoint: Path, work_dir: Path, progress: Progress) -> dict:
+def _test(method: Method, config: str, checkpoint: Path, finished: Finished, progress: Progress) -> dict:
     name = Path(config).stem
-    report = work_dir / name / 'report.json'
-    report.unlink(missing_ok=True)
-    command = [sys.executable, 'tools/test.py', config, str(checkpoint), '--work-dir', str(report.parent)]
+    report = finished.folder / name / 'report.json'
+    command = ['tools/test.py', config, str(checkpoint), '--work-dir', str(report.parent)]
     command += ['--cfg-options', f'test_evaluator.out_file={report}', 'default_hooks.logger.interval=5']
-    run_step(f'test {name}', command, work_dir / f'{name}.test.log', method.name, progress)
+    _run_once(f'test {name}', command, (Path(config), checkpoint), report, method, finished, progress)
     return json.loads(report.read_text(encoding='utf-8'))
+
+
+def _run_once(
+    step: str,
+    command: list[str],
+    inputs: Sequence[Path],
+    output: Path,
+    method: Method,
+    finished: Finished,
+    progress: Progress,
+) -> None:
+    if finished.is_done(step, command, inputs, output):
+        progress.tell(f'{method.name}: {step}: done before')
+        return
+    output.unlink(missing_ok=True)
+    log = finished.folder / f'{step.split()[1]}.{step.split()[0]}.log'
+    run_step(step, [sys.executable, *command], log, method.name, progress)
+    finished.keep(step, command, inputs, output)

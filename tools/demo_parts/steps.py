@@ -46,6 +46,11 @@ class Progress:
                 self._told[line] = quarter
                 print(text, flush=True)
 
+    def tell(self, text: str) -> None:
+        """Print a line between the bars."""
+        with self._lock:
+            tqdm.write(text, file=sys.stdout)
+
     def _draw(self, line: str, text: str, done: int, total: int) -> None:
         if line not in self._bars:
             self._bars[line] = tqdm(
