@@ -28,7 +28,7 @@ def test_four_kinds():
     assert coverage.unexpected == ('d',)
     assert coverage.mismatched == ('b',)
     assert not coverage.is_complete
-    assert str(coverage) == '1 weights matched, 1 missing (c), 1 unexpected (d), 1 mismatched (b)'
+    assert str(coverage) == '1 weights matched, 1 missing (c), 1 unexpected (d), 1 mismatched (b: 5 instead of 3)'
 
 
 @pytest.mark.parametrize('foreign', [shapes(x=(2,)), shapes(a=(9,)), {}])

@@ -1,3 +1,4 @@
+import io
 import os
 
 import pytest
@@ -11,7 +12,7 @@ from torch.utils.data import Dataset
 from vlm_dense.checkpoints import install
 from vlm_dense.errors import CheckpointError, MissingFileError
 
-URL = 'http://localhost:9/models/weights.pth'
+URL = 'http://localhost:9/models/weights.pth'  # nothing listens there
 
 
 @pytest.fixture(autouse=True)
@@ -144,25 +145,58 @@ def test_url_from_the_hubs_cache(tmp_path, monkeypatch):
     torch.testing.assert_close(target.linear.weight, source.linear.weight)
 
 
-def test_url_is_downloaded_where_it_is_not_cached(tmp_path, monkeypatch):
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+def as_bytes(state, save):
+    buffer = io.BytesIO()
+    save(state, buffer)
+    return buffer.getvalue()
+
+
+def test_url_is_downloaded_where_it_is_not_cached(online):
     source, target = Toy(), Toy()
-    fetched = []
-
-    def download(url, file, progress):
-        fetched.append(url)
-        torch.save({'state_dict': source.state_dict()}, file)
-
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
-    load_checkpoint(target, URL)
-    load_checkpoint(target, URL)
-    assert fetched == [URL]
+    online.files['models/weights.pth'] = as_bytes({'state_dict': source.state_dict()}, torch.save)
+    load_checkpoint(target, f'{online.url}/models/weights.pth')
+    load_checkpoint(target, f'{online.url}/models/weights.pth')
+    assert online.asked == ['GET /models/weights.pth']
     torch.testing.assert_close(target.linear.weight, source.linear.weight)
 
 
-def test_url_that_cannot_be_fetched(tmp_path, monkeypatch):
-    """Nothing listens on port 9 of this machine."""
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+def test_url_that_breaks_off_is_not_kept(online):
+    online.files['models/weights.pth'] = as_bytes(Toy().state_dict(), torch.save)
+    online.breaks = True
+    with pytest.raises(MissingFileError, match='broke off'):
+        load_checkpoint(Toy(), f'{online.url}/models/weights.pth')
+    online.breaks = False
+    load_checkpoint(Toy(), f'{online.url}/models/weights.pth')
+
+
+def test_url_that_cannot_be_fetched(online, tmp_path):
     with pytest.raises(MissingFileError, match=r'weights\.pth.*(?i:download) it elsewhere'):
         load_checkpoint(Toy(), URL)
     assert not list(tmp_path.rglob('weights.pth'))
+
+
+def test_url_when_offline(online, monkeypatch):
+    monkeypatch.setenv('VLM_DENSE_OFFLINE', '1')
+    with pytest.raises(MissingFileError, match=f'VLM_DENSE_OFFLINE=1 is set(?s:.*)vlm-dense fetch {online.url}/x.pth'):
+        load_checkpoint(Toy(), f'{online.url}/x.pth')
+    assert not online.asked
+
+
+def test_hub_files_from_the_cache_and_from_a_folder(empty_home):
+    """A revision that looks like none of the usual names is kept apart."""
+    toys = {'main': Toy(), 'v2': Toy()}
+    for revision, toy in toys.items():
+        snapshot = empty_home / 'hub' / 'models--owner--repo' / 'snapshots' / f'commit-{revision}'
+        snapshot.mkdir(parents=True)
+        save_file(toy.state_dict(), snapshot / 'w.safetensors')
+        (empty_home / 'hub' / 'models--owner--repo' / 'refs').mkdir(exist_ok=True)
+        (empty_home / 'hub' / 'models--owner--repo' / 'refs' / revision).write_text(f'commit-{revision}')
+    for address, expected in (('w.safetensors', 'main'), ('w.safetensors@v2', 'v2')):
+        target = Toy()
+        load_checkpoint(target, f'hf://owner/repo/{address}')
+        torch.testing.assert_close(target.linear.weight, toys[expected].linear.weight)
+    with pytest.raises(MissingFileError, match=r'vlm-dense fetch hf://owner/repo/other\.pth@v2'):
+        load_checkpoint(Toy(), 'hf://owner/repo/other.pth@v2')
+    (empty_home / 'checkpoints' / 'repo').mkdir(parents=True)
+    torch.save(toys['v2'].state_dict(), empty_home / 'checkpoints' / 'repo' / 'other.pth')
+    load_checkpoint(target, 'hf://owner/repo/other.pth')

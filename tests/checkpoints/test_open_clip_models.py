@@ -1,3 +1,4 @@
+import io
 import logging
 import pickle
 from pathlib import Path
@@ -6,21 +7,15 @@ import open_clip
 import pytest
 import torch
 
-from vlm_dense.checkpoints import open_clip_models
 from vlm_dense.checkpoints.open_clip_models import find_open_clip, load_open_clip
 from vlm_dense.errors import CheckpointError, ConfigError, MissingFileError
 
-NAME = 'vlm-dense-loader-tiny'
+NAME = 'vlm-dense-weights-tiny'
 
 
-@pytest.fixture(autouse=True, scope='module')
-def _tiny(tmp_path_factory: pytest.TempPathFactory) -> None:
-    path = tmp_path_factory.mktemp('open_clip') / f'{NAME}.json'
-    path.write_text(
-        '{"embed_dim": 16, "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},'
-        ' "text_cfg": {"context_length": 8, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}}'
-    )
-    open_clip.add_model_config(path)
+@pytest.fixture(autouse=True)
+def _tiny(tiny: str) -> None:
+    """Registered before each test."""
 
 
 def test_unknown_architecture_gets_a_suggestion() -> None:
@@ -28,49 +23,73 @@ def test_unknown_architecture_gets_a_suggestion() -> None:
         find_open_clip('ViT-B-33', None)
 
 
-def test_tag_that_is_not_cached_lists_the_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path / 'hub'))
-    monkeypatch.setattr(open_clip_models, 'URL_CACHE', tmp_path / 'clip')
-    with pytest.raises(MissingFileError) as caught:
-        find_open_clip('ViT-B-32', 'openai')
-    for part in ('vit_base_patch32_clip_224.openai', str(tmp_path / 'hub'), 'ViT-B-32.pt', 'path of the file'):
-        assert part in str(caught.value)
-
-
-def test_neither_file_nor_tag() -> None:
+def test_neither_file_nor_tag(empty_home) -> None:
     with pytest.raises(MissingFileError, match=r"'opnai' is neither a file nor a tag .* openai"):
         find_open_clip('ViT-B-32', 'opnai')
 
 
-def test_a_half_downloaded_file_is_not_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(open_clip_models, 'URL_CACHE', tmp_path)
-    (tmp_path / 'ViT-B-32.pt').write_bytes(b'the first half')
+def test_tag_that_is_not_here_names_places_and_command(empty_home) -> None:
+    with pytest.raises(MissingFileError) as caught:
+        find_open_clip('ViT-B-32-quickgelu:openai', None)
+    for part in (str(empty_home / 'clip' / 'ViT-B-32.pt'), 'vlm-dense fetch open_clip:ViT-B-32-quickgelu:openai'):
+        assert part in str(caught.value)
+
+
+def test_a_half_downloaded_file_is_not_trusted(empty_home) -> None:
+    (empty_home / 'clip').mkdir()
+    (empty_home / 'clip' / 'ViT-B-32.pt').write_bytes(b'the first half')
     with pytest.raises(MissingFileError, match='damaged: its checksum is wrong'):
-        find_open_clip('ViT-B-32', 'openai')
+        find_open_clip('ViT-B-32-quickgelu', 'openai')
 
 
-def test_cached_tag_is_found_with_its_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    snapshot = tmp_path / 'models--timm--vit_base_patch32_clip_224.openai' / 'snapshots' / 'abc'
+def put_tag_in_hub_cache(home: Path) -> Path:
+    snapshot = home / 'hub' / 'models--timm--vit_base_patch32_clip_224.openai' / 'snapshots' / 'abc'
     snapshot.mkdir(parents=True)
     (snapshot / 'open_clip_model.safetensors').write_bytes(b'')
     refs = snapshot.parents[1] / 'refs'
     refs.mkdir()
     (refs / 'main').write_text('abc')
-    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
-    monkeypatch.setattr('huggingface_hub.file_download.constants.HF_HUB_CACHE', str(tmp_path))
-    source = find_open_clip('ViT-B-32', 'openai')
-    assert source.path == snapshot / 'open_clip_model.safetensors'
-    assert source.tag_settings['quick_gelu'] is True
-    assert source.tag_settings['mean'] == (0.48145466, 0.4578275, 0.40821073)
+    return snapshot / 'open_clip_model.safetensors'
 
 
-def test_settings_of_a_tag_reach_the_model(tmp_path: Path) -> None:
+def test_cached_tag_is_found_with_its_settings(empty_home) -> None:
+    path = put_tag_in_hub_cache(empty_home)
+    source = find_open_clip('ViT-B-32-quickgelu', 'openai')
+    assert source.path == path
+    assert source.evidence.quick_gelu
+    assert source.preprocessing.mean == (0.48145466, 0.4578275, 0.40821073)
+    assert source.preprocessing.size == 224
+
+
+def test_preprocessing_reaches_the_model(tiny, tmp_path: Path) -> None:
     path = tmp_path / 'weights.pt'
-    torch.save(open_clip.create_model(NAME).state_dict(), path)
-    settings = {'mean': (0.1, 0.2, 0.3), 'std': (0.5, 0.5, 0.5), 'quick_gelu': True}
-    model = load_open_clip(open_clip_models.OpenClipSource(NAME, path, settings))
-    assert tuple(model.visual.preprocess_cfg['mean']) == (0.1, 0.2, 0.3)
-    assert 'QuickGELU' in repr(model)
+    torch.save(open_clip.create_model(tiny).state_dict(), path)
+    (tmp_path / 'open_clip_config.json').write_text('{"preprocess_cfg": {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1]}}')
+    source = find_open_clip(tiny, str(path))
+    visual = load_open_clip(source).visual
+    assert tuple(visual.preprocess_cfg['mean']) == (0.1, 0.2, 0.3) == source.preprocessing.mean
+    assert visual.preprocess_cfg['size'] == visual.image_size[0] == source.preprocessing.size == 32
+    (tmp_path / 'open_clip_config.json').unlink()
+    assert find_open_clip(tiny, str(path)).fingerprint() != source.fingerprint()
+
+
+def test_a_plain_name_in_a_local_folder(tiny, empty_home) -> None:
+    (empty_home / 'checkpoints').mkdir()
+    torch.save(open_clip.create_model(tiny).state_dict(), empty_home / 'checkpoints' / 'mine.pt')
+    assert find_open_clip(tiny, 'mine.pt').path == Path('checkpoints/mine.pt')
+
+
+def test_building_fetches_where_the_user_allows_it(tiny, online, monkeypatch) -> None:
+    """By URL, as any file; the model is then complete and the next one comes from the cache."""
+    buffer = io.BytesIO()
+    torch.save(open_clip.create_model(tiny).state_dict(), buffer)
+    online.files['w.pt'] = buffer.getvalue()
+    with pytest.raises(MissingFileError, match='building a model downloads nothing'):
+        find_open_clip(tiny, f'{online.url}/w.pt')
+    monkeypatch.setenv('VLM_DENSE_OFFLINE', '0')
+    first = find_open_clip(tiny, f'{online.url}/w.pt')
+    assert find_open_clip(tiny, f'{online.url}/w.pt').fingerprint() == first.fingerprint()
+    assert online.asked == ['GET /w.pt']
 
 
 @pytest.mark.parametrize('wrapped', [False, True])

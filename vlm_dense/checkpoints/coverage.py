@@ -4,7 +4,7 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmengine.logging import print_log
@@ -26,12 +26,14 @@ class Coverage:
         missing: In the model only: they keep their initial values.
         unexpected: In the checkpoint only: not used.
         mismatched: In both, with different shapes: not used, the model keeps its initial values.
+        shapes: Of each mismatched weight, the shape in the checkpoint and that in the model.
     """
 
     matched: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     mismatched: tuple[str, ...]
+    shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict, compare=False)
 
     @property
     def is_complete(self) -> bool:
@@ -43,8 +45,14 @@ class Coverage:
         for kind in ('missing', 'unexpected', 'mismatched'):
             names = getattr(self, kind)
             if names:
-                parts.append(f'{len(names)} {kind} ({some(names)})')
+                parts.append(f'{len(names)} {kind} ({some(map(self._with_shapes, names))})')
         return ', '.join(parts)
+
+    def _with_shapes(self, name: str) -> str:
+        if name not in self.shapes:
+            return name
+        found, wanted = ('x'.join(map(str, shape)) or 'a number' for shape in self.shapes[name])
+        return f'{name}: {found} instead of {wanted}'
 
 
 def some(names: Iterable[str]) -> str:
@@ -74,6 +82,7 @@ def check_coverage(
         missing=tuple(name for name in model_state if name not in state_dict),
         unexpected=tuple(name for name in state_dict if name not in model_state),
         mismatched=mismatched,
+        shapes={name: (tuple(state_dict[name].shape), tuple(model_state[name].shape)) for name in mismatched},
     )
     if model_state and not coverage.matched:
         raise CheckpointError(
@@ -106,7 +115,7 @@ def load_state(
     usable._metadata = getattr(weights, '_metadata', OrderedDict())  # type: ignore[attr-defined]
     left = model.load_state_dict(usable, strict=False)
     missing = tuple(name for name in left.missing_keys if name not in coverage.mismatched)
-    coverage = Coverage(coverage.matched, missing, tuple(left.unexpected_keys), coverage.mismatched)
+    coverage = replace(coverage, missing=missing, unexpected=tuple(left.unexpected_keys))
     if strict and not coverage.is_complete:
         raise CheckpointError(f"'{path}' does not fill the model: {coverage}. Give the checkpoint of this very config.")
     level = logging.INFO if coverage.is_complete and not coverage.unexpected else logging.WARNING

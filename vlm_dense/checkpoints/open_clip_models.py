@@ -1,4 +1,4 @@
-"""open_clip models from weights that are on this machine.
+"""open_clip models from weights that are on this machine, or that the user lets be fetched.
 
 open_clip downloads what it lacks; here a missing file is an error that lists the places searched. Both halves of a
 model, the text encoder and the image tower, load through this module.
@@ -7,10 +7,9 @@ model, the text encoder and the image tower, load through this module.
 import hashlib
 import json
 import logging
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -18,20 +17,36 @@ from typing import Any
 import torch
 from torch import nn
 
-from vlm_dense.checkpoints.packages import file_sha256
+from vlm_dense.checkpoints.filling import Half, check_heads, fill_open_clip
+from vlm_dense.checkpoints.finding import find, find_weights, search, weight_folders
+from vlm_dense.checkpoints.folders import weights_in
+from vlm_dense.checkpoints.hub import HubFolder
+from vlm_dense.checkpoints.openai_archive import is_openai_archive
+from vlm_dense.checkpoints.preprocessing import Preprocessing, default_preprocessing, preprocessing_beside
+from vlm_dense.checkpoints.quick_gelu import Evidence, check_quick_gelu, evidence_in, known_file
+from vlm_dense.checkpoints.sharded import weights_sha256
+from vlm_dense.checkpoints.specs import HUB_FOLDER, OPEN_CLIP, URLS, wanted_open_clip
+from vlm_dense.checkpoints.switches import offline
 from vlm_dense.errors import CheckpointError, ConfigError, MissingFileError
 
-URL_CACHE = Path('~/.cache/clip')  # where open_clip keeps weights that it fetched by URL
 RANDOM_SEED = 0
 
 
 @dataclass(frozen=True)
 class OpenClipSource:
-    """An architecture and the file of its weights; no path means random weights, the same in every process."""
+    """An architecture and the file of its weights; no path means random weights, the same in every process.
+
+    Attributes:
+        name: Architecture.
+        path: File of weights.
+        preprocessing: What belongs to the weights; its size is that of the architecture where they say none.
+        evidence: Which activation the weights need, where anything shows it.
+    """
 
     name: str
     path: Path | None
-    tag_settings: dict[str, Any] = field(default_factory=dict)  # preprocessing and quick_gelu of a pretrained tag
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    evidence: Evidence | None = None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -45,74 +60,64 @@ class OpenClipSource:
 
     def fingerprint(self) -> str:
         """Names architecture and weights; reads the file once, or builds the model where weights are random."""
-        layout = json.dumps([self.config, self.tag_settings], sort_keys=True, default=str)
-        weights = file_sha256(self.path) if self.path else state_dict_sha256(load_open_clip(self))
+        layout = json.dumps([self.config, self.preprocessing.as_settings()], sort_keys=True, default=str)
+        weights = weights_sha256(self.path) if self.path else state_dict_sha256(load_open_clip(self))
         return f'open_clip:{self.name}:{hashlib.sha256(layout.encode()).hexdigest()[:16]}:{weights}'
 
 
 def find_open_clip(name: str, pretrained: str | None) -> OpenClipSource:
-    """Resolve an architecture and its weights without the network.
+    """Resolve an architecture and its weights; see ``find_weights`` for the places and for when it downloads.
 
     Args:
         name: Architecture, as in ``open_clip.list_models()``, or ``NAME:PRETRAINED`` as one string.
-        pretrained: Path of a checkpoint, a tag whose file is in a local cache, or None for random weights.
+        pretrained: Path of a checkpoint or of a folder with one, a tag, a repository as ``hf:OWNER/REPO``, a file as
+            ``hf://OWNER/REPO/FILE``, a URL, or None for random weights.
 
     Raises:
         ConfigError: If the architecture is unknown.
         MissingFileError: If the weights are not on this machine; the message lists the places searched.
+        CheckpointError: If the weights need another activation than the architecture has.
     """
-    import open_clip
-
     if pretrained is None and ':' in name:
         name, pretrained = name.split(':', 1)
-    _model_config(name)
+    config = _model_config(name)
+    side = _image_size(config)
     if not pretrained:
-        return OpenClipSource(name, None)
-    if Path(pretrained).expanduser().is_file():
-        return OpenClipSource(name, Path(pretrained).expanduser())
-    settings = open_clip.get_pretrained_cfg(name, pretrained)
-    if not settings:
-        tags = ', '.join(open_clip.list_pretrained_tags_by_model(name)) or 'none'
-        raise MissingFileError(
-            f"'{pretrained}' is neither a file nor a tag of open_clip's '{name}'. Check the path; the tags are: {tags}."
-        )
-    kept = ('mean', 'std', 'interpolation', 'resize_mode', 'quick_gelu')
-    return OpenClipSource(
-        name, _cached_weights(name, pretrained, settings), {k: settings[k] for k in kept if k in settings}
-    )
+        return OpenClipSource(name, None, Preprocessing(size=side))
+    settings = _tag_settings(name, pretrained)
+    if settings:
+        evidence = Evidence(bool(settings['quick_gelu']), f'{pretrained} {name}') if 'quick_gelu' in settings else None
+        check_quick_gelu(name, config, evidence)  # before the user is sent to fetch them
+        path = find(wanted_open_clip(name, pretrained))
+        preprocessing = Preprocessing.from_mapping(settings, f"open_clip's tag '{name}:{pretrained}'")
+    else:
+        path = _locate(name, pretrained)
+        evidence, preprocessing = evidence_in(path), _preprocessing_of(name, path)
+        check_quick_gelu(name, config, evidence)
+    return OpenClipSource(name, path, replace(preprocessing, size=preprocessing.size or side), evidence)
 
 
-def load_open_clip(source: OpenClipSource) -> nn.Module:
+def load_open_clip(source: OpenClipSource, half: Half = 'both') -> nn.Module:
     """Build a model in float32 on the CPU, in eval mode, with its weights.
 
+    Args:
+        source: From ``find_open_clip``.
+        half: 'text' or 'image' accepts weights that hold that half only; the other half then stays random.
+
     Raises:
-        CheckpointError: If the file holds other weights or would run code when read.
+        CheckpointError: If the file holds other weights, or would run code when read.
         MissingFileError: If a part that the architecture takes from Hugging Face is not cached.
     """
-    import open_clip
-
-    settings = dict(source.tag_settings)
-    quick_gelu = bool(settings.pop('quick_gelu', False))
-    path = None if source.path is None else str(source.path)
-    with offline(), _quiet_root_logger(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(RANDOM_SEED)
+    check_quick_gelu(source.name, source.config, source.evidence)
+    model = _build(source)
+    if source.path is not None:
         try:
-            model = open_clip.create_model(
-                source.name,
-                pretrained=path,
-                pretrained_text=False,
-                force_quick_gelu=quick_gelu,
-                force_preprocess_cfg=settings,
-            )
-        except OSError as error:
-            raise MissingFileError(
-                f"open_clip's '{source.name}' needs files that are not in Hugging Face's cache ({error}). "
-                'Fetch them where there is a network.'
-            ) from error
-        except (RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+            check_heads(source.path, source.config)
+            fill_open_clip(model, source.path, half)
+        except (CheckpointError, RuntimeError, KeyError, ValueError) as error:
             raise CheckpointError(
-                f"'{path}' does not load as weights of open_clip's '{source.name}': {error}. "
-                'Give the name that the weights were trained with, and a plain state dict (TorchScript is not read).'
+                f"'{source.path}' does not load as weights of open_clip's '{source.name}': {error} "
+                'Give the name that the weights were trained with, and weights of CLIP.'
             ) from error
     return model.eval()
 
@@ -126,27 +131,68 @@ def state_dict_sha256(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def offline() -> Iterator[None]:
-    """Keep huggingface_hub and transformers from reaching for the network inside the block."""
-    import huggingface_hub.constants as hub
+def _build(source: OpenClipSource) -> nn.Module:
+    import open_clip
 
-    switches: list[tuple[Any, str]] = [(hub, 'HF_HUB_OFFLINE')]
-    try:
-        import transformers.utils.hub as transformers_hub
+    with offline(), _quiet_root_logger(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(RANDOM_SEED)
+        try:
+            return open_clip.create_model(
+                source.name,
+                pretrained_text=False,
+                force_preprocess_cfg=source.preprocessing.as_settings(),
+                text_cfg=_text_config(source.config),
+            )
+        except OSError as error:
+            raise MissingFileError(
+                f"open_clip's '{source.name}' needs files that are not in Hugging Face's cache ({error}). "
+                f'Fetch them where there is a network, with: vlm-dense fetch {OPEN_CLIP}{source.name}:TAG'
+            ) from error
 
-        if hasattr(transformers_hub, '_is_offline_mode'):  # transformers 4 keeps a copy of the switch
-            switches.append((transformers_hub, '_is_offline_mode'))
-    except ImportError:
-        pass
-    before = [getattr(module, name) for module, name in switches]
-    try:
-        for module, name in switches:
-            setattr(module, name, True)
-        yield
-    finally:
-        for (module, name), value in zip(switches, before, strict=True):
-            setattr(module, name, value)
+
+def _text_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The text section; where its model is borrowed from a repository that lies in a local folder, with that folder."""
+    section = {**config['text_cfg'], 'hf_model_pretrained': False}
+    repo = section.get('hf_model_name')
+    if repo:
+        places = search((HubFolder(repo, with_weights=False),))
+        section['hf_model_name'] = next((str(place.path) for place in places if place.path), repo)
+    return section
+
+
+def _tag_settings(name: str, pretrained: str) -> dict[str, Any]:
+    """What open_clip knows of a tag; nothing where the word is a path, another form of name, or no tag."""
+    import open_clip
+
+    is_tag = not Path(pretrained).expanduser().exists() and not pretrained.startswith((HUB_FOLDER, *URLS))
+    return dict(open_clip.get_pretrained_cfg(name, pretrained)) if is_tag else {}
+
+
+def _locate(name: str, pretrained: str) -> Path:
+    """The file of weights that a path, a name in a local folder, a repository or a URL means."""
+    path = Path(pretrained).expanduser()
+    if not path.exists():
+        if pretrained.startswith((HUB_FOLDER, *URLS)):
+            path = find_weights(pretrained)
+        else:
+            local = next((folder / path for folder in weight_folders() if (folder / path).exists()), None)
+            path = local or find(wanted_open_clip(name, pretrained))
+    return weights_in(path) if path.is_dir() else path
+
+
+def _preprocessing_of(name: str, path: Path) -> Preprocessing:
+    beside = preprocessing_beside(path)
+    if beside is not None:
+        return beside
+    known = known_file(path)
+    if known is not None:
+        return Preprocessing.from_mapping(known[2], f"open_clip's tag '{known[0]}:{known[1]}'")
+    return Preprocessing() if is_openai_archive(path) else default_preprocessing(name, path)
+
+
+def _image_size(config: dict[str, Any]) -> int | None:
+    size = config.get('vision_cfg', {}).get('image_size', 224)
+    return size if isinstance(size, int) else (size[0] if size[0] == size[1] else None)
 
 
 def _model_config(name: str) -> dict[str, Any]:
@@ -158,44 +204,6 @@ def _model_config(name: str) -> dict[str, Any]:
         hint = f"did you mean '{close[0]}'?" if close else 'see open_clip.list_models().'
         raise ConfigError(f"open_clip knows no architecture '{name}'; {hint}")
     return dict(config)
-
-
-def _cached_weights(name: str, tag: str, settings: dict[str, Any]) -> Path:
-    places = []
-    if settings.get('hf_hub'):
-        from huggingface_hub import constants, try_to_load_from_cache
-
-        repo, _, filename = settings['hf_hub'].rpartition('/')
-        for candidate in _hub_filenames(filename):
-            found = try_to_load_from_cache(repo, candidate)
-            if isinstance(found, str):
-                return Path(found)
-        places.append(f"{repo} in Hugging Face's cache '{constants.HF_HUB_CACHE}'")
-    if settings.get('url'):
-        path = URL_CACHE.expanduser() / settings['url'].rsplit('/', 1)[-1]
-        if path.is_file() and _matches_url_checksum(path, settings['url']):
-            return path
-        places.append(f"'{path}'" + (' (damaged: its checksum is wrong)' if path.is_file() else ''))
-    raise MissingFileError(
-        f"the weights '{tag}' of open_clip's '{name}' are not on this machine. Searched: {'; '.join(places)}. "
-        'Fetch them where there is a network, or give the path of the file instead of the tag.'
-    )
-
-
-def _hub_filenames(filename: str) -> list[str]:
-    if not filename:
-        return ['open_clip_model.safetensors', 'open_clip_pytorch_model.bin']
-    stem, _, ending = filename.rpartition('.')
-    return [f'{stem}.safetensors', filename] if ending in ('bin', 'pth', 'pt') else [filename]
-
-
-def _matches_url_checksum(path: Path, url: str) -> bool:
-    """OpenAI's URLs hold the SHA-256 as a folder, mlfoundations' its first digits at the end of the file's stem."""
-    if 'openaipublic' in url:
-        return file_sha256(path) == url.split('/')[-2]
-    if 'mlfoundations' in url:
-        return file_sha256(path).startswith(path.stem.rsplit('-', 1)[-1])
-    return True
 
 
 @contextmanager

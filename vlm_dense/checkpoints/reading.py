@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from vlm_dense.checkpoints.harmless import harmless_types_allowed
+from vlm_dense.checkpoints.openai_archive import is_archive, read_archive
+from vlm_dense.checkpoints.sharded import is_index, shards_of
 from vlm_dense.errors import CheckpointError, MissingFileError
 
 SAFETENSORS = '.safetensors'
@@ -16,14 +18,15 @@ NAMED_TYPE = re.compile(r'GLOBAL (\S+)')
 
 
 def read_checkpoint(path: str | os.PathLike[str], map_location: Any = None) -> dict[str, Any]:
-    """Read a ``.pth`` (any file of ``torch.save``) or ``.safetensors`` checkpoint.
+    """Read a ``.pth`` (any file of ``torch.save``), a ``.safetensors``, an index of either, or an OpenAI archive.
 
     Args:
         path: File; ``~`` is expanded.
         map_location: As in ``torch.load``. For safetensors a device; anything else means the CPU.
 
     Returns:
-        What the file holds. A safetensors file gives ``{'state_dict': tensors, 'meta': its header's strings}``.
+        What the file holds. A safetensors file gives ``{'state_dict': tensors, 'meta': its header's strings}``, an
+        index the tensors of all its files, a TorchScript archive ``{'state_dict': tensors}`` in float32 where half.
 
     Raises:
         MissingFileError: If there is no such file.
@@ -36,8 +39,15 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: Any = None) -> d
             f"checkpoint '{file}' {found} (current folder: '{Path.cwd()}'). "
             'Give the path of a .pth or .safetensors file.'
         )
-    read = _read_safetensors if file.suffix == SAFETENSORS else _read_pickle
-    checkpoint = read(file, map_location)
+    if is_index(file):
+        shards = [read_checkpoint(shard, map_location) for shard in shards_of(file)]
+        return {'state_dict': {name: w for shard in shards for name, w in shard.get('state_dict', shard).items()}}
+    if file.suffix == SAFETENSORS:
+        return _read_safetensors(file, map_location)
+    if is_archive(file):
+        device = map_location if isinstance(map_location, str | torch.device) else 'cpu'
+        return {'state_dict': {name: tensor.to(device) for name, tensor in read_archive(file).items()}}
+    checkpoint = _read_pickle(file, map_location)
     if not isinstance(checkpoint, dict):
         kind = type(checkpoint).__name__
         raise CheckpointError(f"'{file}' holds a {kind}, not a checkpoint; expected a mapping from names to tensors.")
@@ -52,6 +62,21 @@ def _read_safetensors(file: Path, map_location: Any) -> dict[str, Any]:
         with safe_open(file, framework='pt', device=device) as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  not a mapping
             return {'state_dict': tensors, 'meta': dict(opened.metadata() or {})}
+    except SafetensorError as error:
+        raise CheckpointError(_damaged(file, error)) from error
+
+
+def safetensors_metadata(file: Path) -> dict[str, str]:
+    """The strings in the header of a safetensors file.
+
+    Raises:
+        CheckpointError: If the file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework='pt') as opened:
+            return dict(opened.metadata() or {})
     except SafetensorError as error:
         raise CheckpointError(_damaged(file, error)) from error
 

@@ -1,0 +1,24 @@
+"""From the names that other projects give to CLIP's weights to those of open_clip."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from vlm_dense.checkpoints.adapters.hf_clip import from_hf_clip, is_hf_clip
+from vlm_dense.checkpoints.adapters.openai_clip import from_openai_clip, is_openai_clip
+
+
+def to_open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give weights open_clip's names: from transformers' CLIP, from OpenAI's, or as they are.
+
+    Raises:
+        CheckpointError: If a layout is recognised but lacks pieces that belong together.
+    """
+    if is_hf_clip(weights):
+        return from_hf_clip(weights)
+    if is_openai_clip(weights):
+        return from_openai_clip(weights)
+    return dict(weights)
+
+
+__all__ = ['from_hf_clip', 'from_openai_clip', 'is_hf_clip', 'is_openai_clip', 'to_open_clip']
