@@ -1,3 +1,4 @@
+import hashlib
 import json
 import pickle
 import re
@@ -49,6 +50,31 @@ class TestWords:
         with pytest.raises(VocabularyError, match=re.escape("Write ['cat']")):
             Vocabulary.from_words('cat')
 
+    @pytest.mark.parametrize(
+        ('word', 'message'),
+        [
+            ('d\ud800g', r'row 2 .* holds half of a surrogate pair, U\+D800'),
+            ('\udcff', r'row 2 .* holds half of a surrogate pair, U\+DCFF'),
+            ('d\0g', r'row 2 .* holds a control character, U\+0000'),
+            ('dog\x7f', r'row 2 .* holds a control character, U\+007F'),
+        ],
+    )
+    def test_characters_that_cannot_be_written(self, word: str, message: str) -> None:
+        for words, columns in [(['cat', word], {}), (['a', 'b'], {'synonyms': [[], [word]]})]:
+            with pytest.raises(VocabularyError, match=message) as caught:
+                Vocabulary.from_words(words, **columns)
+            str(caught.value).encode()
+        with pytest.raises(VocabularyError, match=message):
+            Vocabulary.from_words(['a', 'b'], definitions=[None, word])
+        with pytest.raises(VocabularyError, match='is not among') as caught:
+            Vocabulary.from_words(['cat']).index(word)
+        str(caught.value).encode()
+
+    def test_dedupe_keeps_the_first(self) -> None:
+        words = ['cat', 'dog', 'Cat', 'DOG ', 'cow']
+        vocabulary = Vocabulary.from_words(words, base=['dog'], dedupe=True, definitions=list('abcde'))
+        assert vocabulary == Vocabulary(('cat', 'dog', 'cow'), (False, True, False), definitions=('a', 'b', 'e'))
+
     def test_not_a_string(self) -> None:
         with pytest.raises(VocabularyError, match='row 2 of the list of words is 7, not a string'):
             Vocabulary.from_words(['cat', 7])  # type: ignore[list-item]
@@ -87,6 +113,12 @@ class TestWords:
         }
         assert len(hashes) == 5
         assert Vocabulary.from_words(['a', 'b']).content_hash == Vocabulary.from_words(['a', 'b']).content_hash
+
+    def test_content_hash_of_bare_words_stays(self) -> None:
+        # SHA-256 of '[["a", "\\u00e4"], [true, false]]'; a changed hash would make every cached bank stale.
+        expected = hashlib.sha256(b'[["a", "\\u00e4"], [true, false]]').hexdigest()
+        assert expected == '37289037da5708463ca4221108e0e0b512bdac711d98135daefdf4cf5355a26b'
+        assert Vocabulary.from_words(['a', 'ä'], base=['a']).content_hash == expected
 
     @settings(max_examples=50, deadline=None)
     @given(st.lists(st.text(min_size=1), max_size=6))
@@ -162,6 +194,10 @@ class TestFiles:
         with pytest.raises(VocabularyError, match=r'not valid JSON .line 2'):
             Vocabulary.from_file(write(tmp_path / 'vocab.json', '["a",\n'))
 
+    def test_deep_json(self, tmp_path: Path) -> None:
+        with pytest.raises(VocabularyError, match='cannot be read as JSON'):
+            Vocabulary.from_file(write(tmp_path / 'vocab.json', '[' * 100_000))
+
     def test_bad_base(self, tmp_path: Path) -> None:
         with pytest.raises(VocabularyError, match=r"'base' of .* must be a list of strings"):
             Vocabulary.from_file(write(tmp_path / 'vocab.json', {'words': ['a'], 'base': 'a'}))
@@ -174,6 +210,13 @@ class TestFiles:
         path = tmp_path / 'latin.txt'
         path.write_bytes('ok\nS\xe4ge'.encode('latin-1'))
         with pytest.raises(VocabularyError, match=r'not UTF-8 text \(byte 4\)'):
+            Vocabulary.from_file(path)
+
+    @pytest.mark.parametrize('suffix', ['txt', 'csv', 'json'])
+    def test_sixteen_bit_text(self, tmp_path: Path, suffix: str) -> None:
+        path = tmp_path / f'vocab.{suffix}'
+        path.write_bytes('["cat"]'.encode('utf-16'))
+        with pytest.raises(VocabularyError, match=r'not UTF-8 text \(byte 0\)'):
             Vocabulary.from_file(path)
 
 
@@ -191,6 +234,17 @@ class TestBuild:
         config = Config({'vocabulary': {'words': ['b', 'a'], 'base': ['b'], 'only': 'base'}})
         assert Vocabulary.build(config.vocabulary).words == ('b',)
 
+    def test_columns(self) -> None:
+        spec = {'words': ['b', 'a'], 'base': ['a'], 'definitions': [None, 'first'], 'synonyms': None, 'only': 'base'}
+        assert Vocabulary.build(spec) == Vocabulary(('a',), (True,), definitions=('first',))
+
+    def test_a_name_that_is_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        for name in ('cat', 'cat, dog', 'x' * 500, '', 'a\0b', '\ud800'):
+            with pytest.raises(MissingFileError, match='there is no vocabulary file') as caught:
+                Vocabulary.build(name)
+            str(caught.value).encode()
+
     def test_only(self, tmp_path: Path) -> None:
         path = write(tmp_path / 'vocab.json', {'words': ['b', 'a'], 'base': ['b']})
         assert Vocabulary.build({'file': path, 'only': 'novel'}).words == ('a',)
@@ -203,6 +257,15 @@ class TestBuild:
             ({'words': ['a'], 'bases': ['a']}, "unknown key 'bases'"),
             ({'words': ['a'], 'only': 'seen'}, "only='seen'"),
             (3, 'cannot be made from int'),
+            ({'a', 'b'}, 'cannot be made from set'),
+            ({'words': {'a', 'b'}}, 'the words are set, not a list'),
+            ({'words': None}, 'the words are NoneType'),
+            ({'words': ['a'], 'base': 3}, 'the base words are int'),
+            ({'words': ['a'], 'base': [3]}, '3 is among the base words'),
+            ({'words': ['a'], 'dataset': 'coco'}, "either 'words' or 'file' or 'dataset'"),
+            ({'words': ['a'], 'numbered': True}, "'numbered' goes with 'file', not with 'words'"),
+            ({'file': 'a.txt', 'synonyms': [['b']]}, "'synonyms' goes with 'words', not with 'file'"),
+            ({'file': ['a']}, 'Write a path'),
         ],
     )
     def test_mistakes(self, spec: object, message: str) -> None:

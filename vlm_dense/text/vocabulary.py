@@ -7,68 +7,117 @@ detection, seen and unseen in segmentation).
 
 import hashlib
 import json
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from vlm_dense.errors import VocabularyError
+from vlm_dense.text import vocabulary_spec
+from vlm_dense.text.dataset_vocabularies import read_dataset
 from vlm_dense.text.vocabulary_files import read_vocabulary_file
+from vlm_dense.text.word_checks import check_flags, check_length, ending, normalise_word, printable
+from vlm_dense.text.word_table import COLUMNS, WordTable
 
 IN_MEMORY = 'the list of words'
-BUILD_KEYS = ('words', 'file', 'base', 'only')
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words and, for each, whether it had boxes or masks in training.
+    """Words and, for each, whether it had boxes or masks in training, and what else is known of it.
 
     Words are compared after Unicode NFC, collapsed white space and case folding; the strings themselves are kept
-    as they were given.
+    as they were given. The optional columns have one entry per word, or none; a column without content is ``()``.
+
+    Args:
+        words: One string per class.
+        is_base: Whether the word had boxes or masks in training.
+        synonyms: Other names of each word, without the word itself. Words may share synonyms.
+        definitions: What each word means, or None.
+        is_thing: Whether the word is counted (a thing) or fills areas (stuff).
+        frequency: LVIS's 'r' (rare), 'c' (common) or 'f' (frequent).
 
     Raises:
-        VocabularyError: If there is no word, a word is empty, or two words are the same class.
+        VocabularyError: If there is no word, a word is empty, holds characters that UTF-8 or a terminal cannot, or
+            is the same class as another; or if a column's length or content is wrong.
     """
 
     words: tuple[str, ...]
     is_base: tuple[bool, ...]
+    synonyms: tuple[tuple[str, ...], ...] = ()
+    definitions: tuple[str | None, ...] = ()
+    is_thing: tuple[bool, ...] = ()
+    frequency: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, 'words', tuple(self.words))
+        for name in ('words', 'is_base', *COLUMNS):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        columns = {name: getattr(self, name) for name in COLUMNS}
+        WordTable(IN_MEMORY, self.words, **columns).check()
+        if not self.is_base:
+            raise VocabularyError(f'{len(self.words)} words came with 0 base flags. Give one per word.')
+        check_length(self.is_base, 'is_base', self.words)
+        check_flags(self.is_base, 'is_base', IN_MEMORY)
         object.__setattr__(self, 'is_base', tuple(bool(flag) for flag in self.is_base))
-        check_words(self.words, IN_MEMORY)
-        if len(self.words) != len(self.is_base):
-            raise VocabularyError(
-                f'{len(self.words)} words came with {len(self.is_base)} base flags. Give one flag per word.'
-            )
+        object.__setattr__(self, 'is_thing', tuple(bool(flag) for flag in self.is_thing))
+        object.__setattr__(self, 'synonyms', tuple(map(tuple, self.synonyms)) if any(self.synonyms) else ())
+        object.__setattr__(self, 'definitions', self.definitions if any(self.definitions) else ())
 
     def __len__(self) -> int:
         return len(self.words)
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 of the words, their order and their flags, as 64 hex digits."""
-        content = json.dumps([self.words, self.is_base], ensure_ascii=True)
+        """SHA-256 of the words, their order, their flags and the columns that are there, as 64 hex digits."""
+        columns = {name: getattr(self, name) for name in COLUMNS if getattr(self, name)}
+        content = json.dumps([self.words, self.is_base, *([columns] if columns else [])], ensure_ascii=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
     def index(self, word: str) -> int:
-        """Position of a word, compared as duplicates are.
+        """Position of a word, compared as duplicates are; synonyms are not looked at, since words may share them.
 
         Raises:
             VocabularyError: If the word is not in the vocabulary; a close one is suggested.
         """
         row = self._rows.get(normalise_word(word))
         if row is None:
-            raise VocabularyError(f"'{word}' is not among the {len(self)} words{_closest(word, self.words)}.")
+            raise VocabularyError(f"'{printable(word)}' is not among the {len(self)} words{ending(word, self.words)}")
         return row
 
     @cached_property
     def _rows(self) -> dict[str, int]:
         return {normalise_word(word): row for row, word in enumerate(self.words)}
+
+    def names(self, row: int) -> tuple[str, ...]:
+        """The word of a row, then its synonyms."""
+        return (self.words[row], *(self.synonyms[row] if self.synonyms else ()))
+
+    def definition(self, row: int) -> str | None:
+        """What the word of a row means, or None where nobody said."""
+        return self.definitions[row] if self.definitions else None
+
+    def take(self, rows: Iterable[int]) -> 'Vocabulary':
+        """Keep some rows with all that belongs to them, in the order given.
+
+        Args:
+            rows: Positions from 0, each at most once.
+
+        Raises:
+            VocabularyError: If no row is given, one is given twice, or one is no position in the vocabulary.
+        """
+        chosen = [self._position(row) for row in rows]
+        columns = {name: getattr(self, name) for name in ('words', 'is_base', *COLUMNS)}
+        return replace(
+            self, **{name: tuple(column[row] for row in chosen) for name, column in columns.items() if column}
+        )
+
+    def _position(self, row: int) -> int:
+        if isinstance(row, bool) or not hasattr(row, '__index__') or not 0 <= operator.index(row) < len(self):
+            raise VocabularyError(f'{row!r} is no row of a vocabulary of {len(self)}. Give numbers from 0.')
+        return operator.index(row)
 
     def select(self, is_base: bool) -> 'Vocabulary':
         """Keep the base words only, or the novel words only, in their order.
@@ -76,52 +125,106 @@ class Vocabulary:
         Raises:
             VocabularyError: If no word is left.
         """
-        words = [word for word, flag in zip(self.words, self.is_base, strict=True) if flag == is_base]
-        if not words:
+        rows = [row for row, flag in enumerate(self.is_base) if flag == is_base]
+        if not rows:
             kind = 'base' if is_base else 'novel'
             raise VocabularyError(f'none of the {len(self)} words is {kind}. Check the list of base words.')
-        return Vocabulary(tuple(words), (is_base,) * len(words))
+        return self.take(rows)
+
+    def as_spec(self) -> dict[str, list]:
+        """Plain lists from which `build` makes the same vocabulary; for configs, and for JSON files."""
+        base = [word for word, flag in zip(self.words, self.is_base, strict=True) if flag]
+        spec: dict[str, list] = dict(words=list(self.words), base=base)
+        for name in COLUMNS:
+            if getattr(self, name):
+                spec[name] = [list(entry) if isinstance(entry, tuple) else entry for entry in getattr(self, name)]
+        return spec
 
     @classmethod
-    def from_words(cls, words: Iterable[str], base: Iterable[str] | str = ()) -> 'Vocabulary':
+    def from_words(
+        cls, words: Iterable[str], base: Iterable[str] | str = (), *, dedupe: bool = False, **columns: Any
+    ) -> 'Vocabulary':
         """Make a vocabulary from strings.
 
         Args:
             words: One string per class.
             base: The words that had boxes or masks in training; a string is the path of a file that lists them.
+            dedupe: Keep the first of words that are the same class, with its columns, and leave out the others.
+            columns: ``synonyms``, ``definitions``, ``is_thing`` and ``frequency``: one entry per word.
 
         Raises:
-            VocabularyError: If the words cannot be used or a base word is not among them.
+            VocabularyError: If the words or a column cannot be used, or a base word is not among the words.
         """
-        return _from_words(words, base, IN_MEMORY)
+        return cls._from_table(vocabulary_spec.table_of_words(words, columns, IN_MEMORY), base, dedupe)
 
     @classmethod
-    def from_file(cls, path: str | PathLike[str], base: Iterable[str] | str = ()) -> 'Vocabulary':
+    def from_file(
+        cls,
+        path: str | PathLike[str],
+        base: Iterable[str] | str = (),
+        *,
+        synonym_separator: str | None = None,
+        numbered: bool = False,
+        dedupe: bool = False,
+    ) -> 'Vocabulary':
         """Read a vocabulary.
 
-        ``.txt`` holds one word per line. ``.json`` holds a list of strings, or ``{"words": [...], "base": [...]}``,
-        or annotations in COCO's or LVIS's layout (the names of ``categories`` in the file's order; with LVIS's
-        ``frequency`` the words that are not rare ('r') are base).
+        ``.csv`` has a header (see `vlm_dense.text.vocabulary_csv.read_csv`). ``.json`` holds a list of strings, or
+        ``{"words": [...], "base": [...]}`` with optional columns of this class, or annotations in COCO's or LVIS's
+        layout: the names of ``categories`` in the file's order, with ``synonyms``, ``def``, ``isthing`` and
+        ``frequency`` where they are. Any other file holds one word per line. Where a file has frequencies and does
+        not say which words are base, those that are not rare ('r') are.
 
         Args:
             path: The file, UTF-8.
             base: As in `from_words`; where given it replaces what the file says.
+            synonym_separator: What stands between a word and its synonyms, such as ',' in 'person, child'. Without it
+                such a row is one word.
+            numbered: Whether every row starts with a number and a colon, as in OpenSeg's '12:person, child'. Rows
+                that say 'invalid_class_id' are left out.
+            dedupe: As in `from_words`.
 
         Raises:
             MissingFileError: If there is no such file.
             VocabularyError: If it cannot be read as words; the message names the rows.
         """
-        words, base_in_file = read_vocabulary_file(Path(path))
-        chosen = base if base else base_in_file
-        return _from_words(words, chosen, Path(path).name)
+        table = read_vocabulary_file(Path(path))
+        if numbered:
+            table = table.without_numbers()
+        return cls._from_table(vocabulary_spec.split(table, synonym_separator), base, dedupe)
+
+    @classmethod
+    def from_dataset(
+        cls,
+        name: str,
+        base: Iterable[str] | str = (),
+        *,
+        synonym_separator: str | None = None,
+        dedupe: bool = False,
+    ) -> 'Vocabulary':
+        """Take the words of a data set that mmdet or mmseg knows, as they are spelled there.
+
+        Args:
+            name: A key of `vlm_dense.text.dataset_vocabularies.DATASETS`, such as 'coco' or 'LVIS-v1'; case, '-' and
+                '_' do not count.
+            base: As in `from_words`.
+            synonym_separator: As in `from_file`; ',' for 'ade20k_panoptic'.
+            dedupe: As in `from_words`; 'openimages_challenge' has 'Mouse' and 'Bench' twice.
+
+        Raises:
+            VocabularyError: If the name is unknown or the installed mmdet or mmseg lacks it.
+        """
+        return cls._from_table(vocabulary_spec.split(read_dataset(name), synonym_separator), base, dedupe)
 
     @classmethod
     def build(cls, spec: Any) -> 'Vocabulary':
         """Make a vocabulary from what a config may hold.
 
         Args:
-            spec: A `Vocabulary`, a sequence of words, a path, or a dict with ``words`` or ``file`` and optionally
-                ``base`` and ``only`` ('base' or 'novel' keeps just these).
+            spec: A `Vocabulary`, a sequence of words, a path, a data set's name, or a dict with ``words``, ``file`` or
+                ``dataset``, with the arguments of `from_words`, `from_file` or `from_dataset`, and optionally ``only``
+                ('base' or 'novel' keeps just these). A name that is also a file in the working folder is refused:
+                write './name' or ``dict(dataset='name')``.
 
         Raises:
             MissingFileError: If a file is named that does not exist.
@@ -129,87 +232,16 @@ class Vocabulary:
         """
         if isinstance(spec, Vocabulary):
             return spec
-        if isinstance(spec, str | PathLike):
-            return cls.from_file(spec)
-        if isinstance(spec, Mapping):
-            return _from_mapping(spec)
-        if isinstance(spec, Sequence):
-            return cls.from_words(spec)
-        raise VocabularyError(
-            f'a vocabulary cannot be made from {type(spec).__name__}. Give a list of words, a path or a dict.'
-        )
+        source, argument, options = vocabulary_spec.read_spec(spec)
+        only = options.pop('only', None)
+        make = {'words': cls.from_words, 'file': cls.from_file, 'dataset': cls.from_dataset}[source]
+        vocabulary = make(argument, **options)  # type: ignore[operator]
+        return vocabulary if only is None else vocabulary.select(is_base=only == 'base')
 
-
-def normalise_word(word: str) -> str:
-    """The form in which two words are compared: NFC, white space collapsed, case folded."""
-    folded = unicodedata.normalize('NFC', word).casefold()
-    return ' '.join(unicodedata.normalize('NFC', folded).split())
-
-
-def check_words(words: Sequence[object], source: str) -> None:
-    """Refuse an empty list, empty words and duplicates.
-
-    Args:
-        words: Candidate words; row numbers in messages count from 1.
-        source: What the rows belong to, for the message.
-
-    Raises:
-        VocabularyError: Naming the rows and the source.
-    """
-    if not words:
-        raise VocabularyError(f'{source} holds no words. Give at least one.')
-    first_row: dict[str, int] = {}
-    for row, word in enumerate(words, start=1):
-        if not isinstance(word, str):
-            raise VocabularyError(f'row {row} of {source} is {word!r}, not a string. Write it as text.')
-        key = normalise_word(word)
-        if not any(letter.isprintable() and not letter.isspace() for letter in key):
-            raise VocabularyError(f'row {row} of {source} is empty. Remove it.')
-        if key in first_row:
-            earlier = first_row[key]
-            raise VocabularyError(
-                f"'{words[earlier - 1]}' and '{word}' are the same class after normalisation "
-                f'(rows {earlier} and {row} of {source}). Remove one.'
-            )
-        first_row[key] = row
-
-
-def _from_words(words: Iterable[str], base: Iterable[str] | str, source: str) -> Vocabulary:
-    if isinstance(words, str):
-        raise VocabularyError(f"one string, '{words}', was given where a list of words belongs. Write ['{words}'].")
-    chosen = tuple(words)
-    check_words(chosen, source)
-    if isinstance(base, str | PathLike):
-        base, _ = read_vocabulary_file(Path(base))
-    base_keys = {normalise_word(word): word for word in base}
-    keys = [normalise_word(word) for word in chosen]
-    strangers = [word for key, word in base_keys.items() if key not in set(keys)]
-    if strangers:
-        shown = ', '.join(f"'{word}'" for word in strangers[:5]) + (', ...' if len(strangers) > 5 else '')
-        raise VocabularyError(
-            f'{len(strangers)} base word(s) are not in {source}: {shown}{_closest(strangers[0], chosen)}. '
-            'Base words must be among the words.'
-        )
-    return Vocabulary(chosen, tuple(key in base_keys for key in keys))
-
-
-def _from_mapping(spec: Mapping[str, Any]) -> Vocabulary:
-    unknown = [key for key in spec if key not in BUILD_KEYS]
-    if unknown:
-        raise VocabularyError(f"unknown key '{unknown[0]}' in the vocabulary; the keys are {', '.join(BUILD_KEYS)}.")
-    if ('words' in spec) == ('file' in spec):
-        raise VocabularyError("a vocabulary takes either 'words' or 'file', and one of them is needed.")
-    only = spec.get('only')
-    if only not in (None, 'base', 'novel'):
-        raise VocabularyError(f"only='{only}' in the vocabulary: write 'base' or 'novel'.")
-    base = spec.get('base') or ()
-    if 'file' in spec:
-        vocabulary = Vocabulary.from_file(spec['file'], base)
-    else:
-        vocabulary = Vocabulary.from_words(spec['words'], base)
-    return vocabulary if only is None else vocabulary.select(is_base=only == 'base')
-
-
-def _closest(word: str, words: Sequence[str]) -> str:
-    close = get_close_matches(word, words, n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ''
+    @classmethod
+    def _from_table(cls, table: WordTable, base: Iterable[str] | str, dedupe: bool) -> 'Vocabulary':
+        if dedupe:
+            table = table.without_duplicates()
+        table.check()
+        flags = vocabulary_spec.base_flags(table, base)
+        return cls(tuple(table.words), flags, **{name: tuple(getattr(table, name)) for name in COLUMNS})
