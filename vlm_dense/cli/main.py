@@ -19,7 +19,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     'env': Command('vlm_dense.cli.env', 'versions, kernels of the ops, what is missing and what to do about it'),
-    'fetch': Command('vlm_dense.cli.fetch', 'download weights, the only command that does'),
+    'fetch': Command('vlm_dense.cli.fetch', 'download weights once; models find them on this machine'),
 }
 
 
