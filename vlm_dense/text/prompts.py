@@ -1,67 +1,86 @@
 """Hand-written prompts: from a word to the texts that an encoder reads.
 
-A template is a string with ``{}`` where the word goes and, where wanted, ``{article}`` for its indefinite article.
-Named sets are data files in ``prompt_sets/``, each with its source.
+A template is a string with ``{}`` where the word goes. ``{article} {}`` puts the indefinite article before the word, or
+nothing before a plural, and ``{definition}`` stands for what the word means. Named sets are data files in
+``prompt_sets/``, each with its source.
 """
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from difflib import get_close_matches
+from functools import cache
 from importlib.resources import files
 from string import Formatter
+from typing import Any
 
-from vlm_dense.errors import ConfigError
+from vlm_dense.errors import ConfigError, VocabularyError
+from vlm_dense.text.articles import article_or_none, first_letter_article
+from vlm_dense.text.articles import indefinite_article as indefinite_article
 
-PROMPT_SETS = ('name', 'single', 'a_photo', 'vild')
-
-# Words whose first letter misleads: a silent h, and a vowel letter that sounds as 'y' or 'w'.
-_AN_BY_SOUND = re.compile(r'(heir|honest|honor|honour|hour)')
-_A_BY_SOUND = re.compile(
-    r'(eu|ewe|one\b|ones|once\b|u\b|ubiq|ufo\b|uk\b|ukr|ukul|unanim|uni(?![dmn])'
-    r'|ura[ln]|urin|urolog|us\b|usa\b|use|usu|ut[ei]|uto)'
+_FOLDER = files('vlm_dense.text') / 'prompt_sets'
+PROMPT_SETS = tuple(
+    sorted(entry.name.removesuffix('.json') for entry in _FOLDER.iterdir() if entry.name.endswith('.json'))
 )
+ARTICLE_FIELD = '{article} '  # the space goes with the article: a plural leaves no gap
+DEFINITION_FIELD = '{definition}'
 
 
 @dataclass(frozen=True)
 class PromptSet:
     """Templates, and how a word is put into them.
 
-    ``articles`` is 'sound' (an hour, a unicorn) or 'first_letter' (ViLD's rule: 'an' before a, e, i, o, u).
-    ``clean_words`` writes '/' as ' or ', lower-cases and drops full stops at the end, as ViLD's code does.
+    ``articles`` is 'sound' (an hour, a unicorn, no article before scissors) or 'first_letter' (ViLD's rule: 'an' before
+    a, e, i, o, u). ``cleaning`` names what a source does to its words: 'vild' writes '/' as ' or ', lower-cases and
+    drops full stops at the end; 'regionclip' writes '+' as a space and drops commas and round brackets; 'none' keeps
+    the word. White space and underscores become single spaces in any case.
     """
 
     templates: tuple[str, ...]
     articles: str = 'sound'
-    clean_words: bool = False
+    cleaning: str = 'none'
 
-    def texts(self, word: str) -> list[str]:
-        """The T texts of one word, in the order of the templates."""
-        article = _ARTICLE_RULES[self.articles](word.strip())
-        name = ' '.join(word.replace('_', ' ').split())  # class names of data sets join words by underscores
-        if self.clean_words:
-            name = name.replace('/', ' or ').lower().rstrip('.')
-        return [template.format(name, article=article) for template in self.templates]
+    def texts(self, word: str, definition: str | None = None) -> list[str]:
+        """The T texts of one word, in the order of the templates.
+
+        Args:
+            word: As the vocabulary has it.
+            definition: What it means, such as 'a small feline'; a full stop at its end is dropped, for templates have
+                their own. Read only by templates with ``{definition}``.
+
+        Raises:
+            VocabularyError: If a template needs a definition and the word has none.
+        """
+        name = CLEANINGS[self.cleaning](word.replace('_', ' '))
+        meaning = _squeeze(definition or '').rstrip('.')
+        article = ''
+        if any(ARTICLE_FIELD in template for template in self.templates):
+            article = ARTICLES[self.articles](word.strip())
+            article = f'{article} ' if article else ''
+        return [self._text(template, name, article, meaning) for template in self.templates]
+
+    def _text(self, template: str, name: str, article: str, meaning: str) -> str:
+        if not meaning and DEFINITION_FIELD in template:
+            raise VocabularyError(
+                f"'{name}' has no definition, which the prompt '{template}' needs. "
+                "Give the vocabulary definitions, or choose a prompt without '{definition}'."
+            )
+        return template.replace(ARTICLE_FIELD, '{article}').format(name, article=article, definition=meaning)
 
 
 def load_prompts(prompt: str | Sequence[str]) -> PromptSet:
     """Resolve what a config may say about prompts.
 
     Args:
-        prompt: The name of a set (one of ``PROMPT_SETS``), one template, or several templates.
+        prompt: The name of a set (one of ``PROMPT_SETS``; '-' may stand for '_'), one template such as
+            'a photo of {article} {}.', or several templates.
 
     Raises:
         ConfigError: If the name is unknown or a template cannot be filled.
     """
     if isinstance(prompt, str):
-        if prompt in PROMPT_SETS:
-            return _read_prompt_set(prompt)
         if '{' not in prompt:
-            raise ConfigError(
-                f"unknown prompt set '{prompt}'. The sets are {', '.join(PROMPT_SETS)}; "
-                "a template of your own holds '{}' where the word goes."
-            )
+            return _read_prompt_set(_find_prompt_set(prompt))
         prompt = [prompt]
     templates = tuple(prompt)
     if not templates:
@@ -71,33 +90,31 @@ def load_prompts(prompt: str | Sequence[str]) -> PromptSet:
     return PromptSet(templates)
 
 
-def indefinite_article(word: str) -> str:
-    """'a' or 'an', by the sound that a word starts with.
-
-    English spelling decides most cases; silent h (hour) and letters that sound as 'y' or 'w' (unicorn, one) are
-    listed. A rare exception may slip through: for text encoders that costs a fraction of a degree.
-    """
-    lowered = word.casefold()
-    if _AN_BY_SOUND.match(lowered):
-        return 'an'
-    if _A_BY_SOUND.match(lowered):
-        return 'a'
-    return 'an' if lowered[:1] in tuple('aeiou') else 'a'
-
-
-def first_letter_article(word: str) -> str:
-    """ViLD's rule: 'an' where the first letter, as written, is one of a, e, i, o, u."""
-    return 'an' if word[:1] in tuple('aeiou') else 'a'
+def _find_prompt_set(name: str) -> str:
+    """The set that a name or another name of it stands for."""
+    key = name.replace('-', '_')
+    if key in PROMPT_SETS:
+        return key
+    known = {alias: chosen for chosen in PROMPT_SETS for alias in (chosen, *_read_json(chosen).get('aliases', ()))}
+    if key in known:
+        return known[key]
+    close = get_close_matches(key, known, n=1, cutoff=0.6)
+    guess = f" Did you mean '{close[0]}'?" if close else ''
+    raise ConfigError(
+        f"unknown prompt set '{name}'.{guess} The sets are {', '.join(PROMPT_SETS)}; "
+        "a template of your own holds '{}' where the word goes."
+    )
 
 
-_ARTICLE_RULES: dict[str, Callable[[str], str]] = {'sound': indefinite_article, 'first_letter': first_letter_article}
-
-
-@lru_cache(maxsize=len(PROMPT_SETS))
+@cache
 def _read_prompt_set(name: str) -> PromptSet:
-    path = files('vlm_dense.text') / 'prompt_sets' / f'{name}.json'
-    content = json.loads(path.read_text(encoding='utf-8'))
-    return PromptSet(tuple(content['templates']), content['articles'], content['clean_words'])
+    content = _read_json(name)
+    return PromptSet(tuple(content['templates']), content['articles'], content['cleaning'])
+
+
+def _read_json(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((_FOLDER / f'{name}.json').read_text(encoding='utf-8'))
+    return content
 
 
 def _check_template(template: object) -> None:
@@ -105,9 +122,36 @@ def _check_template(template: object) -> None:
         raise ConfigError(f'a prompt template must be a string, not {template!r}.')
     try:
         fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
+        if fields.count('') == 1 and set(fields) <= {'', 'article', 'definition'}:
+            template.format('', article='', definition='')
     except ValueError as error:
         raise ConfigError(f"the prompt template '{template}' cannot be filled: {error}.") from error
-    if fields.count('') != 1 or set(fields) - {'', 'article'}:
+    if fields.count('') != 1 or set(fields) - {'', 'article', 'definition'}:
         raise ConfigError(
-            f"the prompt template '{template}' must hold '{{}}' exactly once and no field but '{{article}}'."
+            f"the prompt template '{template}' must hold '{{}}' exactly once and no field but '{{article}}' and "
+            "'{definition}'."
         )
+    if fields.count('article') != template.count(f'{ARTICLE_FIELD}{{}}'):
+        raise ConfigError(
+            f"in the prompt template '{template}' the article must stand directly before the word: '{{article}} {{}}'."
+        )
+
+
+def _squeeze(text: str) -> str:
+    return ' '.join(text.split())
+
+
+def _clean_as_vild(word: str) -> str:
+    return _squeeze(word).replace('/', ' or ').lower().rstrip('.')
+
+
+def _clean_as_regionclip(word: str) -> str:
+    return _squeeze(word.translate({ord('+'): ' ', ord(','): None, ord('('): None, ord(')'): None}))
+
+
+ARTICLES: dict[str, Callable[[str], str]] = {'sound': article_or_none, 'first_letter': first_letter_article}
+CLEANINGS: dict[str, Callable[[str], str]] = {
+    'none': _squeeze,
+    'vild': _clean_as_vild,
+    'regionclip': _clean_as_regionclip,
+}
