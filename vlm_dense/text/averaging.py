@@ -93,7 +93,7 @@ def mean_over_synonyms(text_SD: Tensor, word_of_S: Tensor, num_words: int, *, re
 def max_over_synonyms(scores_NS: Tensor, word_of_S: Tensor, num_words: int, dim: int = -1) -> Tensor:
     """The score of a word: the highest among its names.
 
-    OpenSeg (arXiv:2112.12143), ODISE (arXiv:2303.04803) and FC-CLIP (arXiv:2308.02487) do this before the softmax.
+    After OpenSeg (arXiv:2112.12143); ODISE (arXiv:2303.04803) and FC-CLIP (arXiv:2308.02487) do it before the softmax.
     Gradients reach the highest name only, in equal parts where several are highest.
 
     Args:

@@ -31,8 +31,8 @@ def noun_phrases(caption: str, method: str = 'rules', model: str | PathLike[str]
     taken for names. Other languages are cut at punctuation only. Where that is not good enough, use a tagger.
 
     ``spacy`` takes the noun chunks of a spaCy pipeline, ``nltk`` runs of adjectives and nouns that end in a noun
-    (the grammar of GLIP, arXiv:2112.03857) of NLTK's perceptron tagger. Neither package nor its data is ever fetched
-    here.
+    (close to the grammar of GLIP, arXiv:2112.03857) by NLTK's perceptron tagger. Neither package nor its data is ever
+    fetched here.
 
     Args:
         caption: Any text.
