@@ -1,17 +1,17 @@
-"""What every text encoder offers, and what they share."""
+"""What every text encoder offers, and the checks that they share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vlm_dense.errors import VocabularyError
 
+SHOWN_CHARACTERS = 80
+
 
 class TextEncoder(Protocol):
-    """Maps texts to unit vectors of one width.
+    """Maps texts to vectors of one width. The row of a text does not depend, to the last bit, on the other texts.
 
     ``fingerprint`` names the encoder and its weights: equal fingerprints mean equal vectors.
     """
@@ -22,31 +22,36 @@ class TextEncoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Names the encoder and its weights."""
+        """Names the encoder, its weights and its settings."""
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        """Return (N, D) float32 unit rows on the CPU, one per text, without gradient."""
+    @property
+    def max_tokens(self) -> int:
+        """The longest text in tokens, special tokens included."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, special tokens included and nothing cut."""
+
+    def encode(self, texts: Sequence[str], normalise: bool = True) -> Tensor:
+        """Return (N, D) float32 rows on the CPU, one per text, without gradient; of unit length by default.
+
+        Raises:
+            VocabularyError: If a text is longer than `max_tokens`.
+        """
 
 
-def encode_in_chunks(
-    texts: Sequence[str], encode: Callable[[list[str]], Tensor], chunk_size: int, embed_dim: int
-) -> Tensor:
-    """Encode texts in chunks of bounded memory.
+def check_texts(texts: Sequence[str]) -> None:
+    """Refuse what no tokenizer can read.
 
-    Args:
-        texts: N texts.
-        encode: From up to ``chunk_size`` texts to as many rows of width ``embed_dim``, of any length and type.
-        chunk_size: Texts per call.
-        embed_dim: Width D, for the result of no texts.
-
-    Returns:
-        (N, D) float32 unit rows on the CPU.
+    Raises:
+        VocabularyError: If a text is no string, or half of a surrogate pair stands alone in it.
     """
-    rows = [torch.empty(0, embed_dim)]
-    with torch.no_grad():
-        for start in range(0, len(texts), chunk_size):
-            rows.append(encode(list(texts[start : start + chunk_size])).float().cpu())
-    return F.normalize(torch.cat(rows), dim=-1)
+    if isinstance(texts, str):
+        raise VocabularyError(f"one string, '{shorten(texts)}', was given where a list of texts belongs.")
+    for row, text in enumerate(texts, start=1):
+        if not isinstance(text, str):
+            raise VocabularyError(f'text {row} is {text!r}, not a string. Write it as text.')
+        if any('\ud800' <= letter <= '\udfff' for letter in text):
+            raise VocabularyError(f'text {row}, {text!a}, holds half a character (a lone surrogate). Remove it.')
 
 
 def check_token_counts(texts: Sequence[str], counts: Sequence[int], limit: int) -> None:
@@ -62,7 +67,12 @@ def check_token_counts(texts: Sequence[str], counts: Sequence[int], limit: int) 
     """
     for text, count in zip(texts, counts, strict=True):
         if count > limit:
-            shown = text if len(text) <= 80 else f'{text[:77]}...'
             raise VocabularyError(
-                f"'{shown}' takes {count} tokens; this text encoder reads {limit}. Shorten the word or its prompt."
+                f"'{shorten(text)}' takes {count} tokens; this text encoder reads {limit}. "
+                'Shorten the word or its prompt.'
             )
+
+
+def shorten(text: str) -> str:
+    """The beginning of a text, for messages."""
+    return text if len(text) <= SHOWN_CHARACTERS else f'{text[: SHOWN_CHARACTERS - 3]}...'

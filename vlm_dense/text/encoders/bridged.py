@@ -18,6 +18,8 @@ from vlm_dense.checkpoints.packages import LITE0, LITE0_WEIGHTS, file_sha256, pa
 from vlm_dense.errors import CheckpointError
 from vlm_dense.registry import MODELS
 from vlm_dense.text.cache import read_tensor, write_tensor
+from vlm_dense.text.encoders.batching import rows_in_fixed_batches
+from vlm_dense.text.encoders.frozen import CHUNK_SIZE
 from vlm_dense.text.encoders.sentence import SentenceEncoder
 
 SHARPNESS = 20.0  # multiplies the cosine between a text and a class name; values of 10 to 40 differ by about a point
@@ -47,7 +49,7 @@ class BridgedTextEncoder:
 
     embed_dim = FEATURE_WIDTH
 
-    def __init__(self, chunk_size: int = 128, cache_dir: str | None = None) -> None:
+    def __init__(self, chunk_size: int = CHUNK_SIZE, cache_dir: str | None = None) -> None:
         self._weights_file = packaged_file(LITE0, LITE0_WEIGHTS)
         self._sentences = SentenceEncoder(chunk_size)
         self._cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
@@ -61,21 +63,37 @@ class BridgedTextEncoder:
         classifier = f'{LITE0}:{package_version(LITE0)}:{file_sha256(self._weights_file)}'
         return f'bridge:{SHARPNESS:g}:{names}:{classifier}:{self._sentences.fingerprint}'
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        """Encode texts.
+    @property
+    def max_tokens(self) -> int:
+        """The longest text in tokens, special tokens included."""
+        return self._sentences.max_tokens
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, special tokens included and nothing cut."""
+        return self._sentences.count_tokens(texts)
+
+    def encode(self, texts: Sequence[str], normalise: bool = True) -> Tensor:
+        """Encode texts; a row does not depend on the other texts.
 
         Args:
             texts: N texts.
+            normalise: Scale the rows to unit length.
 
         Returns:
-            (N, 1280) float32 unit rows on the CPU.
+            (N, 1280) float32 rows on the CPU.
 
         Raises:
             VocabularyError: If a text is longer than the sentence encoder reads.
         """
         text_NE = self._sentences.encode(texts)
-        share_NK = F.softmax(SHARPNESS * text_NE @ self._class_embeddings().T, dim=-1)
-        return F.normalize(share_NK @ self._class_weights(), dim=-1)
+        names_KE, weights_KD = self._class_embeddings(), self._class_weights()
+
+        def run(chunk: list[int], length: int) -> Tensor:
+            share_NK = F.softmax(SHARPNESS * text_NE[chunk] @ names_KE.T, dim=-1)
+            placed_ND = share_NK @ weights_KD
+            return F.normalize(placed_ND, dim=-1) if normalise else placed_ND
+
+        return rows_in_fixed_batches([1] * len(text_NE), run, self._sentences.chunk_size, FEATURE_WIDTH)
 
     def _class_embeddings(self) -> Tensor:
         if self._class_names_KE is None:
@@ -86,17 +104,11 @@ class BridgedTextEncoder:
                 path = self._cache_dir / f'{key}.safetensors'
             cached = None if path is None else read_tensor(path, rows=len(names))
             if cached is None:
-                cached = self._encode_by_length(names)
+                cached = self._sentences.encode(names)
                 if path is not None:
                     write_tensor(path, cached, {'encoder': self._sentences.fingerprint, 'words': 'ImageNet classes'})
             self._class_names_KE = cached
         return self._class_names_KE
-
-    def _encode_by_length(self, names: Sequence[str]) -> Tensor:
-        # Texts of like length share a batch: half the padding, half the time.
-        order = sorted(range(len(names)), key=lambda row: len(names[row]))
-        encoded = self._sentences.encode([names[row] for row in order])
-        return encoded[torch.tensor(order).argsort()]
 
     def _class_weights(self) -> Tensor:
         if self._class_weights_KD is None:
