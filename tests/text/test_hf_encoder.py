@@ -11,7 +11,7 @@ import torch
 
 from vlm_dense.checkpoints.packages import MINILM, packaged_file
 from vlm_dense.errors import CheckpointError, ConfigError, MissingFileError, VocabularyError
-from vlm_dense.text.encoders import HFTextEncoder, HFTextModel
+from vlm_dense.text.encoders import HFTextEncoder, HFTextModel, OpenClipTextEncoder
 from vlm_dense.text.encoders.sentence import SentenceEncoder
 
 TEXTS = ['a photo of a cat.', 'x', 'two dogs in the snow', 'säge']
@@ -157,10 +157,22 @@ def test_longest_text_is_read(hf_folder: Callable[[str], Path]) -> None:
 
 
 def test_missing_model_lists_the_places() -> None:
-    with pytest.raises(MissingFileError, match=r"'nobody/no-model' is not on this machine. Searched: the folder"):
+    with pytest.raises(MissingFileError, match=r"(?s)the model 'nobody/no-model'.*Hugging Face's cache"):
         HFTextEncoder('nobody/no-model')
-    with pytest.raises(MissingFileError, match='Searched'):
+    with pytest.raises(MissingFileError, match='/no/such/folder'):
         HFTextEncoder('/no/such/folder')
+    with pytest.raises(ConfigError, match=r'is a file\. Give the folder'):
+        HFTextEncoder(__file__)
+
+
+def test_models_in_a_folder_of_weights(
+    hf_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, add_clip: Callable[..., str]
+) -> None:
+    folder = hf_folder('bert')
+    monkeypatch.setenv('VLM_DENSE_WEIGHTS', str(folder.parents[1]))
+    assert HFTextEncoder('tiny/bert').fingerprint == HFTextEncoder(folder).fingerprint
+    text = {'context_length': 32, 'width': 64, 'heads': 2, 'layers': 1, 'hf_tokenizer_name': 'tiny/bert'}
+    assert OpenClipTextEncoder(add_clip('tiny-in-weights', text)).encode(['cat']).shape == (1, 32)
 
 
 def test_damaged_files(hf_folder: Callable[[str], Path], tmp_path: Path) -> None:

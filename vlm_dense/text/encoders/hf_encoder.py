@@ -12,12 +12,12 @@ from vlm_dense.text.encoders.tower import TextTower
 
 @MODELS.register_module()
 class HFTextEncoder(FrozenTextEncoder):
-    """Sentence vectors of a Hugging Face text model, on the CPU in float32. Nothing is ever downloaded.
+    """Sentence vectors of a Hugging Face text model, on the CPU in float32.
 
     The folder is looked for when the encoder is made, and its weights are read at the first text.
 
     Args:
-        model: Folder, or name of a repository in Hugging Face's cache.
+        model: Folder, or name of a repository, as `vlm_dense.checkpoints.find_weights` takes it.
         pooling: As in `HFTextModel`.
         max_tokens: As in `HFTextModel`.
         chunk_size: Texts per forward pass.

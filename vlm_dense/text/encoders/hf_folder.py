@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vlm_dense.checkpoints.finding import find_weights
 from vlm_dense.checkpoints.packages import file_sha256
 from vlm_dense.errors import CheckpointError, ConfigError, MissingFileError
 
@@ -26,26 +27,17 @@ class SentenceSettings:
     unit_length: bool = False  # the model itself ends by normalising
 
 
-def find_hf_folder(folder_or_name: str | Path) -> Path:
-    """A local folder, or the newest snapshot of a repository in Hugging Face's cache.
+def find_hf_folder(model: str | Path) -> Path:
+    """A local folder, or a repository's folder as `vlm_dense.checkpoints.find_weights` finds it.
 
     Raises:
-        MissingFileError: If it is in neither; the message lists the places searched.
+        MissingFileError: If it is nowhere; the message lists the places searched.
+        ConfigError: If it is no folder.
     """
-    folder = Path(folder_or_name).expanduser()
-    if folder.is_dir():
-        return folder
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(str(folder_or_name), local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError) as error:
-        raise MissingFileError(
-            f"the text model '{folder_or_name}' is not on this machine. Searched: the folder '{folder}' (current "
-            f"folder: '{Path.cwd()}'); Hugging Face's cache '{constants.HF_HUB_CACHE}'. Fetch it where there is a "
-            'network, or give the path of its folder.'
-        ) from error
+    folder = find_weights(model)
+    if not folder.is_dir():
+        raise ConfigError(f"'{folder}' is a file. Give the folder of a text model, with its config.json.")
+    return folder
 
 
 def read_sentence_settings(folder: Path) -> SentenceSettings:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vlm_dense.checkpoints.open_clip_models import offline
+from vlm_dense.checkpoints.switches import offline
 from vlm_dense.errors import CheckpointError, ConfigError, MissingFileError
 from vlm_dense.registry import MODELS
 from vlm_dense.text.encoders.block_masks import check_additive_mask
@@ -103,13 +103,13 @@ class HFTextCore(TextCore):
 
 @MODELS.register_module()
 class HFTextModel(TextTower):
-    """A Hugging Face text model from a folder or the local cache, trainable. Nothing is ever downloaded.
+    """A Hugging Face text model trainable.
 
     Works with transformers 4.57 and 5. A folder of sentence-transformers (``modules.json``) says itself how it pools,
     how long a text may be and whether it normalises; what is given here comes first.
 
     Args:
-        model: Folder, or name of a repository in Hugging Face's cache.
+        model: Folder, or name of a repository, as `vlm_dense.checkpoints.find_weights` takes it.
         pooling: 'mean', 'cls' or 'pooler'; None takes what the folder says, or else 'mean'.
         max_tokens: The longest text; None takes what folder, tokenizer and positions allow.
         attention: transformers' implementation, 'sdpa' or 'eager'; None leaves the choice to it.

@@ -14,11 +14,11 @@ DEFAULT_WIDTH = 512  # of open_clip's CLIPTextCfg
 class OpenClipTextEncoder(FrozenTextEncoder):
     """Texts to the embedding space of an open_clip model, on the CPU in float32.
 
-    Weights are looked for when the encoder is made and read at the first text. Nothing is ever downloaded.
+    Weights are looked for when the encoder is made and read at the first text.
 
     Args:
         name: Architecture, as in ``open_clip.list_models()``, or ``NAME:PRETRAINED`` as one string.
-        pretrained: Path of a checkpoint, a tag whose file is in a local cache, or None for random weights that are
+        pretrained: Path of a checkpoint, a tag, or whatever `find_open_clip` takes; None for random weights that are
             the same in every process.
         chunk_size: Texts per forward pass.
         readout: As in `OpenClipTextTower`.

@@ -1,11 +1,15 @@
 """The text half of any open_clip model, as a module."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vlm_dense.checkpoints.open_clip_models import OpenClipSource, find_open_clip, load_open_clip, offline
+from vlm_dense.checkpoints.finding import search
+from vlm_dense.checkpoints.hub import HubFolder
+from vlm_dense.checkpoints.open_clip_models import OpenClipSource, find_open_clip, load_open_clip
+from vlm_dense.checkpoints.switches import offline
 from vlm_dense.errors import ConfigError, MissingFileError
 from vlm_dense.registry import MODELS
 from vlm_dense.text.encoders.tokens import ClipTokenizer, HubTokenizer, TextTokenizer
@@ -133,11 +137,11 @@ class HubTextCore(TextCore):
 
 @MODELS.register_module()
 class OpenClipTextTower(TextTower):
-    """The text half of any open_clip model. Nothing is ever downloaded.
+    """The text half of any open_clip model.
 
     Args:
         name: Architecture, as in ``open_clip.list_models()``, or ``NAME:PRETRAINED`` as one string.
-        pretrained: Path of a checkpoint, a tag whose file is in a local cache, or None for random weights that are
+        pretrained: Path of a checkpoint, a tag, or whatever `find_open_clip` takes; None for random weights that are
             the same in every process.
         readout: As in `TextTower`; Hugging Face transformers inside open_clip give 'projected' only.
 
@@ -150,7 +154,7 @@ class OpenClipTextTower(TextTower):
     def __init__(self, name: str, pretrained: str | None = None, readout: str = 'projected') -> None:
         source = find_open_clip(name, pretrained)
         tokenizer = open_clip_tokenizer(source)
-        super().__init__(open_clip_core(load_open_clip(source)), tokenizer, readout)
+        super().__init__(open_clip_core(load_open_clip(source, 'text')), tokenizer, readout)
         self._source = source
         if readout == 'last_block' and isinstance(self.core, HubTextCore):
             raise ConfigError(
@@ -206,17 +210,30 @@ def open_clip_tokenizer(source: OpenClipSource) -> TextTokenizer:
         raise ConfigError(
             f"'{source.name}' sets tokenizer_mode, which open_clip's CLIPS models need and we cannot read."
         )
+    if not hub_name:
+        return ClipTokenizer(open_clip.get_tokenizer(source.name))
     try:
         with offline():
-            made: Any = open_clip.get_tokenizer(source.name, **({'local_files_only': True} if hub_name else {}))
+            made = open_clip.tokenizer.HFTokenizer(
+                _tokenizer_folder(hub_name),
+                context_length=text_config.get('context_length', open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH),
+                local_files_only=True,
+                **text_config.get('tokenizer_kwargs', {}),
+            )
     except OSError as error:
         raise MissingFileError(
             f"the tokenizer '{hub_name}' of '{source.name}' is not in Hugging Face's cache. "
-            'Fetch it where there is a network.'
+            f'Fetch it where there is a network, with: vlm-dense fetch open_clip:{source.name}:TAG'
         ) from error
-    if not hub_name:
-        return ClipTokenizer(made)
     return HubTokenizer(made.tokenizer, int(made.context_length), made.clean_fn, made.strip_sep_token)
+
+
+def _tokenizer_folder(name: str) -> str:
+    """The folder of a repository's tokenizer on this machine; the name itself where it is a folder or nowhere."""
+    if Path(name).is_dir():
+        return name
+    places = search((HubFolder(name, with_weights=False),))
+    return next((str(place.path) for place in places if place.path), name)
 
 
 def _projected_width(projection: Any, width: int) -> int:
