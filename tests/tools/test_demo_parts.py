@@ -8,12 +8,13 @@ import open_clip
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from recipes import CONFIGS, ROOT, move
 
 from vlm_dense.engine import check_config
 from vlm_dense.errors import ConfigError
-from vlm_dense.registry import MODELS
+from vlm_dense.registry import DATASETS, MODELS
 
 sys.path.insert(0, str(ROOT / 'tools'))
 from demo_parts.controls import Measured, Method
@@ -85,7 +86,7 @@ def test_models_that_open_clip_does_not_have(vlm: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('name', ['vild_lite0_pictures.py', 'lseg_lite0_pictures.py'])
-def test_recipes_on_an_open_clip_model_build(
+def test_recipes_on_an_open_clip_model_step(
     name: str, tmp_path: Path, pictures_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A small architecture of open_clip's own kind with random weights in a file, as --vlm NAME:FILE takes them."""
@@ -104,7 +105,12 @@ def test_recipes_on_an_open_clip_model_build(
         init_default_scope(config.default_scope)
         check_config(config)
         model = MODELS.build(config.model)
+        model.init_weights()
         assert model.text_bank.embed_dim == 24
+        train_set = DATASETS.build(config.train_dataloader.dataset)
+        batch = model.data_preprocessor(pseudo_collate([train_set[0], train_set[1]]), True)
+        total, _ = model.parse_losses(model.loss(batch['inputs'], batch['data_samples']))
+        assert torch.isfinite(total)
 
 
 def test_a_step_is_done_once_for_the_same_inputs(tmp_path):

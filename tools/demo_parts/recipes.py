@@ -49,8 +49,7 @@ def _recipe(path: str, kind: str, name: str, pretrained: str, dim: int) -> str:
     bank = f"encoder={encoder}, prompt='a_photo'"
     bank = f'bank=dict({bank})' if kind == 'shuffled' else bank
     if 'lseg' in path:
-        classifier = '' if kind == 'closed' else f', classifier=dict(embed_dim={dim})'
-        changes = f'decode_head=dict(embed_dim={dim}, anchor=None{classifier})'
+        changes = f'decode_head=dict(embed_dim={dim}, anchor=None, classifier=dict(embed_dim={dim}))'
     else:
         projection = "dict(_delete_=True, type='Linear')"
         teacher = "dict(tower=dict(_delete_=True, type='vlm_dense.OpenClipTower', **clip), size=None)"
