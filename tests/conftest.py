@@ -28,6 +28,12 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, 'connect', guarded)
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Text banks go to a folder of this run, also those of child processes."""
+    os.environ['VLM_DENSE_CACHE'] = str(tmp_path_factory.mktemp('cache'))
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> Iterator[None]:
     import torch

@@ -34,10 +34,10 @@ def test_learned_background_is_a_unit_vector_in_the_last_column() -> None:
     region_ND, text_KD = inputs()
     classifier = EmbeddingClassifier(D, 0.1, background='learned')
     with torch.no_grad():
-        classifier.background_D.mul_(37.0)
+        classifier.extra.learned_ED.mul_(37.0)
     logits_NK = classifier(region_ND, text_KD).detach().numpy()
     assert logits_NK.shape == (N, K + 1)
-    background = unit(classifier.background_D.detach().numpy())
+    background = unit(classifier.extra.learned_ED.detach()[0].numpy())
     np.testing.assert_allclose(logits_NK[:, -1], unit(region_ND.numpy()) @ background / 0.1, **TOLERANCE)
 
 
@@ -45,9 +45,9 @@ def test_background_direction_is_learned_and_its_length_is_not() -> None:
     region_ND, text_KD = inputs()
     classifier = EmbeddingClassifier(D, 0.1)
     functional.cross_entropy(classifier(region_ND, text_KD), torch.full((N,), K)).backward()
-    gradient_D = classifier.background_D.grad
+    gradient_D = classifier.extra.learned_ED.grad[0]
     assert gradient_D.norm() > 0
-    assert abs(float(gradient_D @ classifier.background_D.detach())) < 1e-5
+    assert abs(float(gradient_D @ classifier.extra.learned_ED.detach()[0])) < 1e-5
 
 
 def test_zero_background_has_logit_zero_and_no_parameters() -> None:

@@ -45,7 +45,7 @@ def test_losses_equal_softmax_cross_entropy_and_smooth_l1() -> None:
     text_ND, delta_N4 = outputs.text_ND.detach(), outputs.delta_N4.detach()
     cosine_NK = (
         functional.normalize(text_ND, dim=1)
-        @ torch.cat([words.text_KD, functional.normalize(head.classifier.background_D.detach(), dim=0)[None]]).T
+        @ torch.cat([words.text_KD, functional.normalize(head.classifier.extra.learned_ED.detach()[0], dim=0)[None]]).T
     )
     probability_NK = (cosine_NK / 0.1).softmax(1).numpy()
     picked = probability_NK[np.arange(5), [1, 0, 3, 3, 3]]
@@ -77,7 +77,7 @@ def test_separate_scores_equal_numpy() -> None:
     head = build(box_head(base_power=1 / 3, novel_power=2 / 3)).eval()
     text_ND, image_ND = torch.randn(2, 6, EMBED_DIM)
     words = rows()
-    background = functional.normalize(head.classifier.background_D.detach(), dim=0)
+    background = functional.normalize(head.classifier.extra.learned_ED.detach()[0], dim=0)
     columns = torch.cat([words.text_KD, background[None]])
     p_NK = (functional.normalize(text_ND, dim=1) @ columns.T / 0.1).softmax(1)[:, :3].numpy()
     # No background among the words of the distilled head.

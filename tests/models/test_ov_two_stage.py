@@ -97,7 +97,7 @@ def test_state_holds_neither_teacher_nor_words(trained: nn.Module) -> None:
     names = set(trained.state_dict())
     assert {name.split('.')[0] for name in names} == {'backbone', 'neck', 'rpn_head', 'roi_head'}
     # The whole of what the words leave behind is the background vector.
-    assert [name for name in names if 'classifier' in name] == ['roi_head.bbox_head.classifier.background_D']
+    assert [name for name in names if 'classifier' in name] == ['roi_head.bbox_head.classifier.extra.learned_ED']
     shapes = [tuple(value.shape) for value in trained.state_dict().values()]
     assert (len(vocabulary()), EMBED_DIM) not in shapes
 

@@ -32,7 +32,7 @@ def test_logits_equal_numpy(background: str | None) -> None:
         found = model(images(), samples(WORDS, quadrants()), mode='tensor').numpy()
     rows = [HashBank.vector(word).numpy() for word in WORDS]
     if background:
-        vector = model.decode_head.classifier.background_D.detach().numpy()
+        vector = model.decode_head.classifier.extra.learned_ED.detach()[0].numpy()
         rows.append(vector / np.linalg.norm(vector))
     dense /= np.linalg.norm(dense, axis=1, keepdims=True)
     expected = np.einsum('bdhw,kd->bkhw', dense, np.stack(rows).astype(np.float64)) / 0.07

@@ -127,7 +127,7 @@ def test_losses_and_scores_of_three_regions_and_four_words() -> None:
 
     tensor = lambda rows: torch.from_numpy(rows).double()  # noqa: E731
     classifier = EmbeddingClassifier(8, 0.01, novel='zero_logit').double()
-    classifier.background_D.data = 5 * tensor(background)
+    classifier.extra.learned_ED.data = 5 * tensor(background)[None]
     base_K = torch.from_numpy(is_base)
     logits = classifier.train()(tensor(region), tensor(text), base_K)
     np.testing.assert_allclose(functional.cross_entropy(logits, torch.tensor(labels)).item(), loss_text, rtol=1e-9)

@@ -1,5 +1,6 @@
 import errno
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -8,127 +9,114 @@ import pytest
 import torch
 
 from vlm_dense.errors import StorageError
-from vlm_dense.text import TextBank, Vocabulary, cache
-from vlm_dense.text.cache import read_tensor, write_tensor
-
-WORDS = Vocabulary.from_words(['cat', 'dog', 'owl'])
-
-
-@pytest.fixture
-def cached_bank(hash_encoder, tmp_path: Path) -> TextBank:
-    return TextBank(hash_encoder, 'single', cache_dir=str(tmp_path / 'cache'))
-
-
-def files_in(bank: TextBank) -> list[Path]:
-    assert bank.cache_dir is not None
-    return sorted(bank.cache_dir.iterdir())
+from vlm_dense.text import cache
+from vlm_dense.text.cache import (
+    ALIGNMENT,
+    KEY_BYTES,
+    read_keys,
+    read_metadata,
+    read_rows,
+    read_tensor,
+    write_rows,
+    write_tensor,
+)
 
 
-def test_round_trip_is_bit_equal(tmp_path: Path) -> None:
-    tensor = torch.randn(5, 7)
-    write_tensor(tmp_path / 'deep' / 'x.safetensors', tensor, {'encoder': 'e'})
-    assert torch.equal(read_tensor(tmp_path / 'deep' / 'x.safetensors', rows=5), tensor)
-    assert [path.name for path in (tmp_path / 'deep').iterdir()] == ['x.safetensors']
-    assert read_tensor(tmp_path / 'none.safetensors', rows=5) is None
+def keys(count: int) -> torch.Tensor:
+    return torch.randint(0, 256, (count, KEY_BYTES), dtype=torch.uint8)
 
 
-def test_second_bank_reads_and_does_not_encode(cached_bank: TextBank) -> None:
-    first = cached_bank(WORDS)
-    asked = len(cached_bank.encoder.asked)
-    second = TextBank(cached_bank.encoder, 'single', cache_dir=str(cached_bank.cache_dir))(WORDS)
-    assert torch.equal(first, second)
-    assert len(cached_bank.encoder.asked) == asked == 3
-    assert files_in(cached_bank) == [cached_bank.cache_file(WORDS.words)]
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16])
+def test_round_trip_is_bit_equal(tmp_path: Path, dtype: torch.dtype) -> None:
+    path, text_KD, row_keys = tmp_path / 'deep' / 'x.safetensors', torch.randn(5, 7).to(dtype), keys(5)
+    write_rows(path, text_KD, row_keys, {'encoder': 'e'})
+    stored = read_rows(path)
+    assert torch.equal(stored.text_KD, text_KD)
+    assert stored.text_KD.dtype == dtype
+    assert torch.equal(stored.row_keys, row_keys)
+    assert torch.equal(read_keys(path), row_keys)
+    assert read_metadata(path)['encoder'] == 'e'
+    assert [found.name for found in (tmp_path / 'deep').iterdir()] == ['x.safetensors']
+    assert read_rows(tmp_path / 'none.safetensors') is None
 
 
-def test_file_name_sees_encoder_prompt_and_words(hash_encoder, tmp_path: Path) -> None:
-    other = type(hash_encoder)('other weights')
-    names = {
-        TextBank(encoder, prompt, cache_dir=str(tmp_path)).cache_file(words)
-        for encoder, prompt, words in [
-            (hash_encoder, 'single', ('a', 'b')),
-            (other, 'single', ('a', 'b')),
-            (hash_encoder, 'name', ('a', 'b')),
-            (hash_encoder, 'single', ('b', 'a')),
-            (hash_encoder, 'single', ('a b',)),
-        ]
-    }
-    assert len(names) == 5
+def test_rows_lie_at_aligned_addresses_whatever_the_header_holds(tmp_path: Path) -> None:
+    for count in range(1, 40):
+        path = tmp_path / f'{count}.safetensors'
+        write_rows(path, torch.randn(count, 3), keys(count), {'names': 'x' * count})
+        assert read_rows(path).text_KD.data_ptr() % ALIGNMENT == 0
 
 
-@pytest.mark.parametrize('damage', ['truncate', 'flip', 'empty', 'other rows', 'text'])
-def test_damaged_file_is_rebuilt_with_a_warning(
-    cached_bank: TextBank, damage: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    expected = cached_bank(WORDS)
-    (path,) = files_in(cached_bank)
+def test_rows_are_mapped_not_read(tmp_path: Path) -> None:
+    """They stay usable, and the same, after the file was replaced and removed."""
+    path = tmp_path / 'x.safetensors'
+    text_KD = torch.randn(64, 512)
+    write_rows(path, text_KD, keys(64), {})
+    stored = read_rows(path)
+    maps = Path('/proc/self/maps')
+    if maps.is_file():
+        assert str(path) in maps.read_text()
+    write_rows(path, torch.zeros(64, 512), keys(64), {})
+    path.unlink()
+    assert torch.equal(stored.text_KD, text_KD)
+
+
+def test_other_users_may_read(tmp_path: Path) -> None:
+    write_tensor(tmp_path / 'x.safetensors', torch.zeros(1, 1), {})
+    assert stat.S_IMODE((tmp_path / 'x.safetensors').stat().st_mode) & 0o044 == 0o044
+
+
+@pytest.mark.parametrize('damage', ['truncate', 'flip a row', 'flip a key', 'empty', 'text'])
+def test_damage_is_found(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / 'x.safetensors'
+    write_rows(path, torch.randn(4, 8), keys(4), {})
     content = bytearray(path.read_bytes())
     if damage == 'truncate':
-        path.write_bytes(content[:-5])
-    elif damage == 'flip':
-        content[-3] ^= 1
-        path.write_bytes(content)
+        content = content[:-5]
     elif damage == 'empty':
-        path.write_bytes(b'')
-    elif damage == 'other rows':
-        write_tensor(path, expected[:2], {})
+        content = bytearray()
+    elif damage == 'text':
+        content = bytearray(b'not a table at all, but long enough to hold a header')
     else:
-        path.write_text('not a tensor at all, but long enough to hold a header')
-    again = TextBank(cached_bank.encoder, 'single', cache_dir=str(cached_bank.cache_dir))
-    assert torch.equal(again(WORDS), expected)
+        content[-3 if damage == 'flip a key' else -100] ^= 1
+    path.write_bytes(content)
+    assert read_rows(path) is None
     assert 'made again' in caplog.text
     assert str(path) in caplog.text
-    assert torch.equal(read_tensor(path, rows=3), expected)
 
 
-def test_sound_file_gives_no_warning(cached_bank: TextBank, caplog: pytest.LogCaptureFixture) -> None:
-    cached_bank(WORDS)
-    TextBank(cached_bank.encoder, 'single', cache_dir=str(cached_bank.cache_dir))(WORDS)
-    assert not caplog.records
+def test_a_table_of_other_size_is_not_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / 'x.safetensors'
+    write_tensor(path, torch.zeros(3, 2), {})
+    assert read_tensor(path, rows=3) is not None
+    assert read_tensor(path, rows=4) is None
+    assert 'made again' in caplog.text
 
 
 @pytest.mark.parametrize('step', ['fsync', 'replace'])
 def test_full_disk_is_a_storage_error_and_leaves_nothing(
-    cached_bank: TextBank, monkeypatch: pytest.MonkeyPatch, step: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     def full(*args: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(cache.os, step, full)
     with pytest.raises(StorageError, match=r'No space left on device.*set cache_dir=None') as caught:
-        cached_bank(WORDS)
-    assert str(cached_bank.cache_dir) in str(caught.value)
-    assert files_in(cached_bank) == []
+        write_tensor(tmp_path / 'x.safetensors', torch.zeros(1, 1), {})
+    assert str(tmp_path) in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
-def test_killed_writer_leaves_no_file_that_is_trusted(cached_bank: TextBank, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(*args: object) -> None:
-        raise KeyboardInterrupt
+def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / 'x.safetensors'
+    write_tensor(path, torch.zeros(1, 1), {})
 
-    with monkeypatch.context() as patch:
-        patch.setattr(cache.os, 'fsync', killed)
-        with pytest.raises(KeyboardInterrupt):
-            cached_bank(WORDS)
-    assert not cached_bank.cache_file(WORDS.words).exists()
-    expected = TextBank(cached_bank.encoder, 'single')(WORDS)
-    assert torch.equal(cached_bank(WORDS), expected)
-
-
-def test_cache_dir_is_a_file(hash_encoder, tmp_path: Path) -> None:
-    (tmp_path / 'cache').write_text('')
-    with pytest.raises(StorageError, match='cannot be cached'):
-        TextBank(hash_encoder, 'single', cache_dir=str(tmp_path / 'cache'))(WORDS)
-
-
-def test_unreadable_file(cached_bank: TextBank, monkeypatch: pytest.MonkeyPatch) -> None:
-    cached_bank(WORDS)
-
-    def refuse(path: Path) -> bytes:
+    def refuse(*args: object, **kwargs: object) -> None:
         raise PermissionError(errno.EACCES, 'Permission denied')
 
-    monkeypatch.setattr(Path, 'read_bytes', refuse)  # root reads any file, so the permission itself cannot be taken
+    monkeypatch.setattr(cache, 'safe_open', refuse)  # root reads any file, so the permission itself cannot be taken
     with pytest.raises(StorageError, match='may not be read'):
-        read_tensor(files_in(cached_bank)[0], rows=3)
+        read_rows(path)
 
 
 def test_two_processes_write_the_same_file(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from textwrap import wrap
 
+from vlm_dense.cli.tables import table
 from vlm_dense.compat.environment import Package, compiled_extension, inspect_packages, python_range
 from vlm_dense.compat.finder import EXTENSION
 
@@ -31,7 +32,7 @@ def report(packages: list[Package]) -> Iterator[str]:
     yield f'Python {platform.python_version()} (supported: {python_range()}), {platform.platform()}'
     yield sys.executable
     yield ''
-    yield from _table([('package', 'installed', 'supported', ''), *(_cells(package) for package in packages)])
+    yield from table([('package', 'installed', 'supported', ''), *(_cells(package) for package in packages)])
     yield ''
     yield from device_lines() if 'torch' in sys.modules else ['GPU: unknown, torch does not import']
     yield ''
@@ -51,12 +52,6 @@ def _cells(package: Package) -> tuple[str, ...]:
     else:
         state = 'ok'
     return package.module, installed if provider else '-', package.tested or 'any', state
-
-
-def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def device_lines() -> Iterator[str]:

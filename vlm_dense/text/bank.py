@@ -2,54 +2,81 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
 from vlm_dense.errors import ConfigError
+from vlm_dense.folders import cache_root
 from vlm_dense.registry import MODELS
-from vlm_dense.text.cache import read_tensor, write_tensor
+from vlm_dense.text.averaging import AVERAGINGS
 from vlm_dense.text.encoders.base import TextEncoder
 from vlm_dense.text.prompts import load_prompts
+from vlm_dense.text.row_store import RowStore, row_key, stack_keys
 from vlm_dense.text.vocabulary import Vocabulary
 
-CACHE_LAYOUT = 1  # raise when the meaning of a cached file changes
-AVERAGING = 'normalise, mean over templates, normalise'
+CACHE_LAYOUT = 2  # raise when the meaning of a cached file changes
+DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
+LIMIT_BYTES = 4 * 2**30
+TEXTS_PER_PART = 8192  # encoded, averaged and kept on disk together: bounds memory, and what a kill can lose
+TEXTS_WITH_BAR = 2000  # fewer take seconds
+VOCABULARIES_IN_MEMORY = 16
 
 
 @MODELS.register_module()
 class TextBank:
-    """Encodes each word in its prompts, once per list of words.
+    """Encodes each word in its prompts, once per word and encoder.
 
-    Each text is encoded to a unit vector, the vectors of a word are averaged over the templates, and the mean is
-    scaled to unit length (CLIP's zero-shot recipe, arXiv:2103.00020 section 3.1.4; ViLD does the same). The order
-    of the words changes the order of the rows and nothing else, to the last bit.
+    A row is made from the texts of its word alone, so neither the order of the words nor their company changes it, to
+    the last bit. A cache on disk holds finished banks and hence rows: of a changed list only the new words are encoded.
 
     A bank is no ``nn.Module``: inside a model it adds nothing to the state dict.
 
     Args:
         encoder: A text encoder or its config. Its weights are read at the first word that no cache holds.
         prompt: Name of a prompt set, a template or a list of templates; see `vlm_dense.text.prompts`.
-        cache_dir: Folder for finished banks, shared by any number of processes; None keeps them in memory only.
+        averaging: How the texts of a word become one row, a name of `vlm_dense.text.averaging.AVERAGINGS`. The default
+            is CLIP's zero-shot recipe (arXiv:2103.00020 section 3.1.4), which ViLD also uses.
+        synonyms: 'ignore' embeds the word itself; 'mean' averages the texts of all its names. For the best of several
+            names see `rows_of_names`.
+        cache_dir: Folder for finished banks, shared by any number of processes. 'default' is ``$VLM_DENSE_CACHE/text``
+            or ``~/.cache/vlm_dense/text``; None keeps banks in memory only.
+        cache_limit: Bytes that all banks in the folder may take; those not read for longest go first. None: no limit.
+        dtype: 'float32', 'float16' or 'bfloat16': type of the rows, on disk and as returned. The arithmetic before the
+            rounding is float32.
 
     Raises:
-        ConfigError: If the encoder or the prompt cannot be used.
+        ConfigError: If the encoder, the prompt, the averaging or the type cannot be used.
     """
 
     def __init__(
-        self, encoder: dict | TextEncoder, prompt: str | Sequence[str] = 'single', cache_dir: str | None = None
+        self,
+        encoder: dict | TextEncoder,
+        prompt: str | Sequence[str] = 'single',
+        averaging: str = 'normalise_mean_normalise',
+        synonyms: Literal['ignore', 'mean'] = 'ignore',
+        cache_dir: str | None = 'default',
+        cache_limit: int | None = LIMIT_BYTES,
+        dtype: str = 'float32',
     ) -> None:
         built: Any = MODELS.build(encoder) if isinstance(encoder, dict) else encoder
         if not callable(getattr(built, 'encode', None)):
             raise ConfigError(f'{type(built).__name__} is no text encoder: it has no encode(texts). Name another type.')
+        _check_choice('averaging', averaging, AVERAGINGS)
+        _check_choice('synonyms', synonyms, ('ignore', 'mean'))
+        _check_choice('dtype', dtype, DTYPES)
         self.encoder: TextEncoder = built
         self.prompts = load_prompts(prompt)
-        self.cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
-        self._memory: dict[tuple[str, ...], Tensor] = {}
+        self.prompt = prompt
+        self.averaging, self.synonyms, self.dtype = averaging, synonyms, dtype
+        self.cache_dir = default_cache() if cache_dir == 'default' else cache_dir and Path(cache_dir).expanduser()
+        self.cache_limit = cache_limit
+        self._memory: OrderedDict[bytes, Tensor] = OrderedDict()
 
     @property
     def embed_dim(self) -> int:
@@ -63,40 +90,136 @@ class TextBank:
             vocabulary: K words.
 
         Returns:
-            (K, D) float32 unit rows on the CPU. The tensor is shared between calls: do not write to it.
+            (K, D) rows on the CPU, of unit length unless the averaging leaves them shorter. The tensor is shared
+            between calls, and mapped from disk where there is a cache: do not write to it.
 
         Raises:
             StorageError: If ``cache_dir`` cannot be read or written.
+            VocabularyError: If a text is longer than the encoder reads, or a definition is missing.
         """
-        words = vocabulary.words
-        if words not in self._memory:
-            self._memory[words] = self._embed(words) if self.cache_dir is None else self._embed_cached(words)
-        return self._memory[words]
+        return self._rows([self._texts(vocabulary, row) for row in range(len(vocabulary))], vocabulary.words)
 
-    def cache_file(self, words: Sequence[str]) -> Path | None:
-        """Where the bank of these words is kept, or None without ``cache_dir``."""
+    def rows_of_names(self, vocabulary: Vocabulary) -> tuple[Tensor, Tensor]:
+        """Embed every name of every word on its own, for scores that take the best name of a word.
+
+        Returns:
+            Rows (S, D) as from a call, the names of a word next to each other, and for each the index of its word
+            (S,) int64; see `vlm_dense.text.averaging.max_over_synonyms`.
+        """
+        names = [(name, row) for row in range(len(vocabulary)) for name in vocabulary.names(row)]
+        texts = [self.prompts.texts(name, vocabulary.definition(row)) for name, row in names]
+        return self._rows(texts, [name for name, _ in names]), torch.tensor([row for _, row in names])
+
+    def cache_file(self, vocabulary: Vocabulary) -> Path | None:
+        """Where the bank of a vocabulary is kept, or None without ``cache_dir``."""
+        store = self._store()
+        keys = [row_key(self._texts(vocabulary, row)) for row in range(len(vocabulary))]
+        return None if store is None else store.bank_file(stack_keys(keys))
+
+    def _texts(self, vocabulary: Vocabulary, row: int) -> list[str]:
+        names = vocabulary.names(row) if self.synonyms == 'mean' else (vocabulary.words[row],)
+        return [text for name in names for text in self.prompts.texts(name, vocabulary.definition(row))]
+
+    def _store(self) -> RowStore | None:
         if self.cache_dir is None:
             return None
-        identity = [CACHE_LAYOUT, self.encoder.fingerprint, self._texts(words), AVERAGING]
-        return self.cache_dir / f'{hashlib.sha256(json.dumps(identity).encode()).hexdigest()}.safetensors'
+        identity = json.dumps([CACHE_LAYOUT, self.encoder.fingerprint, self.averaging, self.dtype])
+        space = hashlib.sha256(identity.encode()).hexdigest()[:32]
+        return RowStore(Path(self.cache_dir), space, self.cache_limit)
 
-    def _embed_cached(self, words: Sequence[str]) -> Tensor:
-        path = self.cache_file(words)
-        assert path is not None
-        text_KD = read_tensor(path, rows=len(words))
-        if text_KD is None:
-            text_KD = self._embed(words)
-            write_tensor(path, text_KD, {'encoder': self.encoder.fingerprint, 'words': json.dumps(list(words))})
-        return text_KD
+    def _rows(self, texts: list[list[str]], names: Sequence[str]) -> Tensor:
+        row_keys = stack_keys([row_key(row) for row in texts])
+        identity = row_keys.numpy().tobytes()
+        if identity not in self._memory:
+            store = self._store()
+            self._memory[identity] = (
+                self._embed(texts) if store is None else self._embed_stored(store, row_keys, texts, names)
+            )
+            if len(self._memory) > VOCABULARIES_IN_MEMORY:
+                self._memory.popitem(last=False)
+        self._memory.move_to_end(identity)
+        return self._memory[identity]
 
-    def _texts(self, words: Sequence[str]) -> list[list[str]]:
-        return [self.prompts.texts(word) for word in words]
+    def _embed_stored(self, store: RowStore, row_keys: Tensor, texts: list[list[str]], names: Sequence[str]) -> Tensor:
+        text_KD = store.bank(row_keys)
+        if text_KD is not None:
+            return text_KD
+        with store.locked():
+            text_KD = store.bank(row_keys)  # another process may have made it meanwhile
+            if text_KD is None:
+                self._make_bank(store, row_keys, texts, names)
+                text_KD = store.bank(row_keys)
+        return self._embed(texts) if text_KD is None else text_KD
 
-    def _embed(self, words: Sequence[str]) -> Tensor:
-        texts = self._texts(words)
-        # A fixed order makes every text share its batch with the same others, whatever order the words came in.
-        distinct = sorted({text for row in texts for text in row}, key=lambda text: (len(text), text))
-        row_of = {text: row for row, text in enumerate(distinct)}
-        encoded_MD = self.encoder.encode(distinct)
-        index_KT = torch.tensor([[row_of[text] for text in row] for row in texts])
-        return F.normalize(encoded_MD[index_KT].mean(dim=1), dim=-1)
+    def _make_bank(self, store: RowStore, row_keys: Tensor, texts: list[list[str]], names: Sequence[str]) -> None:
+        keys = [key.tobytes() for key in row_keys.numpy()]
+        rows = store.known_rows(row_keys)
+        missing = [row for row, key in enumerate(keys) if key not in rows]
+
+        def keep(part: list[int], text_KD: Tensor) -> None:
+            rows.update(zip([keys[row] for row in part], text_KD, strict=True))
+            if len(part) < len(missing):
+                store.save_part(row_keys[part], text_KD, self._metadata([names[row] for row in part]))
+
+        self._embed_parts(texts, missing, keep)
+        store.save_bank(row_keys, torch.stack([rows[key] for key in keys]), self._metadata(names))
+
+    def _metadata(self, names: Sequence[str]) -> dict[str, str]:
+        return {
+            'encoder': self.encoder.fingerprint,
+            'prompt': json.dumps(self.prompt),
+            'averaging': self.averaging,
+            'names': json.dumps(list(names)),
+        }
+
+    def _embed(self, texts: list[list[str]]) -> Tensor:
+        parts: list[Tensor] = []
+        self._embed_parts(texts, list(range(len(texts))), lambda _, text_KD: parts.append(text_KD))
+        return torch.cat(parts)
+
+    def _embed_parts(
+        self, texts: list[list[str]], wanted: list[int], keep: Callable[[list[int], Tensor], None]
+    ) -> None:
+        """Embed the wanted rows in parts of bounded size, and hand each part over when it is done."""
+        total = sum(len(texts[row]) for row in wanted)
+        # disable=None shows the bar on terminals only.
+        hidden = None if total >= TEXTS_WITH_BAR else True
+        with tqdm(total=total, unit='text', desc='encoding words', disable=hidden) as bar:
+            for part in _parts(texts, wanted):
+                keep(part, self._embed_rows([texts[row] for row in part]))
+                bar.update(sum(len(texts[row]) for row in part))
+
+    def _embed_rows(self, texts: list[list[str]]) -> Tensor:
+        distinct = sorted({text for row in texts for text in row})
+        place = {text: index for index, text in enumerate(distinct)}
+        encoded_MD = self.encoder.encode(distinct, normalise=False)
+        average = AVERAGINGS[self.averaging]
+        text_KD = torch.empty(len(texts), encoded_MD.shape[1])
+        for count in sorted({len(row) for row in texts}):
+            rows = [index for index, row in enumerate(texts) if len(row) == count]
+            index_KT = torch.tensor([[place[text] for text in texts[row]] for row in rows])
+            text_KD[rows] = average(encoded_MD[index_KT])
+        return text_KD.to(DTYPES[self.dtype])
+
+
+def default_cache() -> Path:
+    """The folder for banks that ``cache_dir='default'`` means."""
+    return cache_root() / 'text'
+
+
+def _parts(texts: list[list[str]], wanted: list[int]) -> Iterator[list[int]]:
+    part: list[int] = []
+    count = 0
+    for row in wanted:
+        if part and count + len(texts[row]) > TEXTS_PER_PART:
+            yield part
+            part, count = [], 0
+        part.append(row)
+        count += len(texts[row])
+    if part:
+        yield part
+
+
+def _check_choice(name: str, value: str, choices: Any) -> None:
+    if value not in choices:
+        raise ConfigError(f'TextBank: {name}={value!r}; choose one of {", ".join(choices)}.')

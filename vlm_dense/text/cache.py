@@ -1,33 +1,45 @@
-"""One tensor per file on disk, written whole or not at all, and checked when read."""
+"""One table of rows per file on disk, written whole or not at all, checked when read, and mapped into memory."""
 
 import hashlib
-import json
 import logging
 import os
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
 from vlm_dense.errors import StorageError
 
 TENSOR_NAME = 'text_KD'
+KEYS_NAME = 'row_keys'
+KEY_BYTES = 16
+# Products with rows at such an address are the same to the last bit as with freshly made ones.
+ALIGNMENT = 64
 
 logger = logging.getLogger(__name__)
 
 
-def read_tensor(path: Path, rows: int) -> torch.Tensor | None:
-    """Read a tensor that `write_tensor` wrote.
+class StoredRows(NamedTuple):
+    """What a file holds: rows (K, D), the key of each (K, 16) uint8, and free text."""
+
+    text_KD: Tensor
+    row_keys: Tensor
+    metadata: dict[str, str]
+
+
+def read_rows(path: Path) -> StoredRows | None:
+    """Read and check a file that `write_rows` wrote.
 
     Args:
         path: File of the cache.
-        rows: The number of rows it must have.
 
     Returns:
-        The tensor, (rows, D) float32 on the CPU, or None where there is no file or where it is damaged (then a
-        warning is logged, and the caller builds the tensor again).
+        Its rows, memory-mapped: the file may be replaced or removed while they are in use. None where there is no
+        file or where it is damaged (then a warning is logged, and the caller makes the rows again).
 
     Raises:
         StorageError: If the file exists but may not be read.
@@ -35,60 +47,101 @@ def read_tensor(path: Path, rows: int) -> torch.Tensor | None:
     if not path.is_file():
         return None
     try:
-        # One read: a name that is opened twice may belong to two files when another process replaces it.
-        content = path.read_bytes()
-        # A copy has the alignment of fresh tensors, so that products with it are the same to the last bit.
-        tensor = load(content)[TENSOR_NAME].clone()
-        expected = _metadata(content).get('sha256')
+        # One handle: a name that is opened twice may belong to two files when another process replaces it.
+        with safe_open(path, framework='pt') as file:
+            stored = StoredRows(file.get_tensor(TENSOR_NAME), file.get_tensor(KEYS_NAME), dict(file.metadata() or {}))
     except PermissionError as error:
         raise StorageError(f"'{path}' may not be read. Correct its permissions, or set cache_dir=None.") from error
-    except (SafetensorError, KeyError, OSError) as error:
+    except (SafetensorError, OSError) as error:
         logger.warning("cached text embeddings '%s' are damaged (%s) and are made again", path, error)
         return None
-    if tensor.ndim != 2 or len(tensor) != rows or expected != tensor_sha256(tensor):
+    if stored.metadata.get('sha256') != rows_sha256(stored.text_KD, stored.row_keys):
         logger.warning("cached text embeddings '%s' do not match their checksum and are made again", path)
         return None
-    return tensor
+    return stored
 
 
-def write_tensor(path: Path, tensor: torch.Tensor, metadata: dict[str, str]) -> None:
-    """Write a tensor so that a reader sees the old file, the whole new file, or none.
+def read_keys(path: Path) -> Tensor | None:
+    """The keys of a file's rows, unchecked, without reading the rows; None where it cannot be read."""
+    try:
+        with safe_open(path, framework='pt') as file:
+            return file.get_tensor(KEYS_NAME)
+    except (SafetensorError, OSError):
+        return None
+
+
+def read_metadata(path: Path) -> dict[str, str] | None:
+    """A file's free text, unchecked; None where the file cannot be read."""
+    try:
+        with safe_open(path, framework='pt') as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError):
+        return None
+
+
+def write_rows(path: Path, text_KD: Tensor, row_keys: Tensor, metadata: dict[str, str]) -> None:
+    """Write rows so that a reader sees the old file, the whole new file, or none.
 
     Args:
         path: Target; its folder is made. Concurrent writers are safe: each renames its own temporary file.
-        tensor: (N, D) float32.
-        metadata: Kept in the file beside the tensor's SHA-256.
+        text_KD: (K, D), any float type.
+        row_keys: (K, 16) uint8.
+        metadata: Kept in the file beside a SHA-256 of rows and keys.
 
     Raises:
         StorageError: If the folder or the file cannot be written.
     """
-    content = save({TENSOR_NAME: tensor.contiguous()}, {**metadata, 'sha256': tensor_sha256(tensor)})
+    metadata = {**metadata, 'sha256': rows_sha256(text_KD, row_keys)}
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.stem[:16]}-', suffix='.tmp')
-        with os.fdopen(handle, 'wb') as file:
-            file.write(content)
-            file.flush()
+        os.close(handle)
+        _save_aligned(Path(temporary), {TENSOR_NAME: text_KD.contiguous(), KEYS_NAME: row_keys}, metadata)
+        os.chmod(temporary, 0o644)  # mkstemp's 0o600 would shut other users of a shared cache out
+        with open(temporary, 'rb') as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise StorageError(
-            f"text embeddings cannot be cached in '{path.parent}': {error.strerror or error}. "
+            f"text embeddings cannot be cached in '{path.parent}': {reason}. "
             'Free some space, choose another cache_dir, or set cache_dir=None to do without.'
         ) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
 
 
-def tensor_sha256(tensor: torch.Tensor) -> str:
-    """SHA-256 of a tensor's shape and values, as 64 hex digits."""
-    digest = hashlib.sha256(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
-    digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+def read_tensor(path: Path, rows: int) -> Tensor | None:
+    """Read a table without keys that `write_tensor` wrote; None unless it has this many rows. Else as `read_rows`."""
+    stored = read_rows(path)
+    if stored is not None and len(stored.text_KD) != rows:
+        logger.warning("cached text embeddings '%s' have other rows and are made again", path)
+        return None
+    return None if stored is None else stored.text_KD
+
+
+def write_tensor(path: Path, tensor: Tensor, metadata: dict[str, str]) -> None:
+    """Write a table without keys. Arguments and errors as in `write_rows`."""
+    write_rows(path, tensor, torch.empty(0, KEY_BYTES, dtype=torch.uint8), metadata)
+
+
+def rows_sha256(text_KD: Tensor, row_keys: Tensor) -> str:
+    """SHA-256 of shape, type and bytes of rows and keys, as 64 hex digits."""
+    digest = hashlib.sha256()
+    for tensor in (text_KD, row_keys):
+        digest.update(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
-def _metadata(content: bytes) -> dict[str, str]:
-    """The free part of a safetensors header: 8 bytes of length, little endian, then JSON."""
-    length = int.from_bytes(content[:8], 'little')
-    return dict(json.loads(content[8 : 8 + length]).get('__metadata__', {}))
+def _save_aligned(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Save with the first tensor at a multiple of ALIGNMENT, by filling the header up."""
+    save_file(tensors, path, metadata)
+    with open(path, 'rb') as file:
+        start = 8 + int.from_bytes(file.read(8), 'little')
+    missing = -start % ALIGNMENT
+    if missing:
+        # An entry takes '"fill":"",' itself; the header grows in steps of 8 bytes.
+        save_file(tensors, path, {**metadata, 'fill': ' ' * ((missing - len('"fill":"",')) % ALIGNMENT)})

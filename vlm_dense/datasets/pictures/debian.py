@@ -18,8 +18,10 @@ from threading import Event, Thread
 
 from tqdm import tqdm
 
-from vlm_dense.datasets.pictures.storage import atomic_folder, cache_root, storage_error
+from vlm_dense.datasets.pictures.captions import caption_file
+from vlm_dense.datasets.pictures.storage import atomic_folder, storage_error
 from vlm_dense.errors import MissingFileError
+from vlm_dense.folders import cache_root
 
 PACKAGES = ('tuxpaint-stamps-default', 'tuxpaint-data')
 NEEDED_BYTES = 200_000_000  # both packages (169 MB) and what is unpacked of them (18 MB)
@@ -42,9 +44,10 @@ def read_list(name: str) -> list[dict[str, str]]:
 
 
 def wanted_files() -> list[str]:
-    """Paths below ``usr/share/tuxpaint`` of all photographs in the two lists."""
+    """Paths below ``usr/share/tuxpaint`` of all photographs in the two lists, and of the captions of the stamps."""
     stamps = [f'stamps/{row["stamp"]}' for row in read_list('stamps.csv')]
-    return stamps + [f'templates/{row["photo"]}' for row in read_list('backgrounds.csv')]
+    captions = [caption_file(stamp) for stamp in stamps]
+    return stamps + captions + [f'templates/{row["photo"]}' for row in read_list('backgrounds.csv')]
 
 
 def fetch_photographs(cache: Path | None = None) -> Path:

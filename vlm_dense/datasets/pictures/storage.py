@@ -18,7 +18,6 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-CACHE_VARIABLE = 'VLM_DENSE_CACHE'
 LOCK_NAME = '.writer'
 # Where locks cannot tell whether the writer still lives, only a folder this old counts as abandoned.
 ABANDONED_SECONDS = 24 * 3600
@@ -31,11 +30,6 @@ UNWRITABLE = {
     errno.ENOTDIR: 'a part of the path is a file, not a folder',
     errno.EEXIST: 'a file of that name is in the way',
 }
-
-
-def cache_root() -> Path:
-    """The folder for downloads: ``$VLM_DENSE_CACHE``, or ``~/.cache/vlm_dense``."""
-    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / '.cache' / 'vlm_dense').expanduser()
 
 
 @contextlib.contextmanager

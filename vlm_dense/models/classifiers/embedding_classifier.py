@@ -12,13 +12,12 @@ from typing import Literal
 
 import torch
 from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.registry import MODELS
-
-BACKGROUND_STD = 0.02  # Spread of the learned vector at the start; its length is normalised away.
+from vlm_dense.text.extra_rows import ExtraRows
 
 
 @MODELS.register_module()
@@ -28,8 +27,8 @@ class EmbeddingClassifier(BaseModule):
     Args:
         embed_dim: Width D of region and word embeddings.
         temperature: Divides the cosine, greater than 0.
-        background: Last column: None (absent), 'learned' (one vector, brought to unit length on every
-            call) or 'zero' (logit 0).
+        background: Last column: None (absent), or what its row is: 'learned', 'zero' (logit 0) or
+            ``dict(text=..., bank=...)``; see `vlm_dense.text.extra_rows.ExtraRows`.
         normalize: Bring region embeddings to unit length before the product.
         novel: What training does with the logits of words whose ``is_base`` is False: 'keep' them, or
             multiply them by zero ('zero_logit').
@@ -39,15 +38,13 @@ class EmbeddingClassifier(BaseModule):
         self,
         embed_dim: int,
         temperature: float = 0.01,
-        background: Literal['learned', 'zero'] | None = 'learned',
+        background: Literal['learned', 'zero'] | dict | None = 'learned',
         normalize: bool = True,
         novel: Literal['keep', 'zero_logit'] = 'keep',
     ) -> None:
         super().__init__()
         if temperature <= 0:
             raise ConfigError(f'EmbeddingClassifier: temperature is {temperature}; it divides: give a number above 0.')
-        if background not in (None, 'learned', 'zero'):
-            raise ConfigError(f"EmbeddingClassifier: background={background!r}; choose None, 'learned' or 'zero'.")
         if novel not in ('keep', 'zero_logit'):
             raise ConfigError(f"EmbeddingClassifier: novel={novel!r}; choose 'keep' or 'zero_logit'.")
         self.embed_dim = embed_dim
@@ -55,13 +52,12 @@ class EmbeddingClassifier(BaseModule):
         self.background = background
         self.normalize = normalize
         self.novel = novel
-        if background == 'learned':
-            self.background_D = nn.Parameter(torch.randn(embed_dim) * BACKGROUND_STD)
+        self.extra = None if background is None else ExtraRows(embed_dim, {'background': background})
 
     @property
     def has_background(self) -> bool:
         """Whether the last column of the logits is the background."""
-        return self.background is not None
+        return self.extra is not None
 
     def forward(self, region_ND: Tensor, text_KD: Tensor, is_base_K: Tensor | None = None) -> Tensor:
         """Logits of regions, or of every cell of a dense map.
@@ -88,21 +84,16 @@ class EmbeddingClassifier(BaseModule):
         logits_NK = self._similarity(region_ND, text_KD) / self.temperature
         if self.training and self.novel == 'zero_logit':
             logits_NK = self._silence_novel(logits_NK, is_base_K)
-        if not self.has_background:
+        if self.extra is None:
             return logits_NK
-        return torch.cat([logits_NK, self._background_logit(region_ND)], dim=1)
+        extra_NE = self._similarity(region_ND, self.extra.rows().to(region_ND)) / self.temperature
+        return torch.cat([logits_NK, extra_NE], dim=1)
 
     @staticmethod
     def _similarity(region_ND: Tensor, text_KD: Tensor) -> Tensor:
         if region_ND.dim() == 4:
             return functional.conv2d(region_ND, text_KD[:, :, None, None])
         return region_ND @ text_KD.t()
-
-    def _background_logit(self, region_ND: Tensor) -> Tensor:
-        if self.background == 'zero':
-            return torch.zeros_like(region_ND[:, :1])
-        background_1D = functional.normalize(self.background_D, dim=0)[None].to(region_ND)
-        return self._similarity(region_ND, background_1D) / self.temperature
 
     @staticmethod
     def _silence_novel(logits_NK: Tensor, is_base_K: Tensor | None) -> Tensor:

@@ -1,0 +1,21 @@
+from vlm_dense.datasets.pictures.captions import caption_file, read_captions
+from vlm_dense.datasets.pictures.debian import wanted_files
+
+
+def test_languages_are_read_as_written() -> None:
+    text = 'A zebra.\naf.utf8=\'n Zebra.\nar.utf8=.حمار وحشي\nhi.utf8=एक ज़ेबरा|\nca@valencia.utf8= Una zebra. \nxx.utf8=\nnot a line\n'
+    assert read_captions(text) == {
+        'en': 'A zebra',
+        'af': "'n Zebra",
+        'ar': 'حمار وحشي',
+        'hi': 'एक ज़ेबरा',
+        'ca@valencia': 'Una zebra',
+    }
+    assert read_captions('') == {}
+
+
+def test_every_stamp_has_its_captions_fetched() -> None:
+    wanted = wanted_files()
+    stamps = [name for name in wanted if name.startswith('stamps/') and name.endswith('.png')]
+    assert len(stamps) == 198
+    assert {caption_file(stamp) for stamp in stamps} <= set(wanted)

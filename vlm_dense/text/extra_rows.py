@@ -1,0 +1,73 @@
+"""Rows that stand for no word of the vocabulary: a background, a void, anything else. Always last, always named."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vlm_dense.errors import ConfigError
+from vlm_dense.registry import MODELS
+from vlm_dense.text.vocabulary import Vocabulary
+
+LEARNED_STD = 0.02  # spread of a learned row at the start; its length is normalised away
+
+
+class ExtraRows(nn.Module):
+    """Rows behind those of the words.
+
+    Args:
+        embed_dim: Width D of the rows.
+        rows: From the name of each row to what it is: 'zero' (its similarity with anything is 0, as in RegionCLIP,
+            arXiv:2112.09106), 'learned' (one vector, brought to unit length on every call, as in ViLD,
+            arXiv:2104.13921), or ``dict(text=..., bank=...)``, the embedding of a text by a text bank, as the prompt
+            'background' of F-VLM (arXiv:2209.15639).
+
+    Raises:
+        ConfigError: If a row is none of these, or a bank has another width.
+    """
+
+    def __init__(self, embed_dim: int, rows: Mapping[str, str | dict]) -> None:
+        super().__init__()
+        self.embed_dim = embed_dim
+        self.names = tuple(rows)
+        self._kinds = [kind if isinstance(kind, str) else 'text' for kind in rows.values()]
+        learned = self._kinds.count('learned')
+        if learned:
+            self.learned_ED = nn.Parameter(torch.randn(learned, embed_dim) * LEARNED_STD)
+        self._texts = [self._read(name, row) for name, row in rows.items() if not isinstance(row, str)]
+        for name, kind in zip(self.names, self._kinds, strict=True):
+            if kind not in ('zero', 'learned', 'text'):
+                raise ConfigError(
+                    f"extra row '{name}': '{kind}'; choose 'zero', 'learned' or dict(text=..., bank=...)."
+                )
+
+    def _read(self, name: str, row: dict) -> tuple[Any, Vocabulary]:
+        if set(row) != {'text', 'bank'}:
+            raise ConfigError(f"extra row '{name}' has the keys {', '.join(row)}; it takes 'text' and 'bank'.")
+        bank: Any = MODELS.build(row['bank']) if isinstance(row['bank'], dict) else row['bank']
+        if bank.embed_dim != self.embed_dim:
+            raise ConfigError(
+                f"extra row '{name}': its bank has width {bank.embed_dim}, the words have {self.embed_dim}. "
+                'Use the bank of the words.'
+            )
+        return bank, Vocabulary.from_words([row['text']])
+
+    def rows(self) -> Tensor:
+        """The extra rows alone, (E, D) in the order of ``names``; gradient flows to learned ones."""
+        learned = iter(F.normalize(self.learned_ED, dim=-1)) if 'learned' in self._kinds else iter(())
+        texts = iter(self._texts)
+        made = []
+        for kind in self._kinds:
+            if kind == 'text':
+                bank, vocabulary = next(texts)
+                made.append(bank(vocabulary)[0].float())
+            else:
+                made.append(next(learned) if kind == 'learned' else torch.zeros(self.embed_dim))
+        device = self.learned_ED.device if 'learned' in self._kinds else None
+        return torch.stack([row.to(device) for row in made])
+
+    def forward(self, text_KD: Tensor) -> Tensor:
+        """Put the extra rows behind the words' rows: (K, D) to (K + E, D)."""
+        return torch.cat([text_KD, self.rows().to(text_KD)])
