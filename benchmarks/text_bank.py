@@ -2,15 +2,15 @@
 
 python benchmarks/text_bank.py
 
-Encoder: open_clip's ViT-S-32-alt, text half (10 layers of width 384, 77 tokens), with random weights in a file: weights do
-not change times. Prompt set: 'single' ("a photo of a {}."). Words: COCO's 80, LVIS's 1,203, and 21,000 made of a colour or
-material and an LVIS name. Every measurement runs in a process of its own, with the weights loaded beforehand:
+Encoder: the text half of open_clip's ViT-S-32-alt (10 layers of width 384, 77 tokens), with random weights in a file:
+weights do not change times. Prompt set: 'single' ("a photo of a {}."). Words: COCO's 80, LVIS's 1,203, and 21,000 made
+of a colour or material and an LVIS name. Every measurement runs in a process of its own, weights loaded beforehand:
 
 * cold: ``TextBank`` with an empty cache folder,
 * warm: the same call in a new process, with the folder that cold left; no weights are loaded, and the SHA-256 of their
   file, which names the bank, is taken beforehand ("identify"),
-* class by class: ``open_clip.build_zero_shot_classifier`` with one class per batch, as public repositories do. At 21,000
-  words on every 70th of them, times 70.
+* class by class: ``open_clip.build_zero_shot_classifier`` with one class per batch, as public repositories do. At
+  21,000 words on every 70th of them, times 70.
 
 The ratios of the last line are the smallest over the three sizes: class by class over cold, and cold over warm.
 """
@@ -94,9 +94,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         weights = str(Path(folder) / 'weights.pt')
         torch.save(open_clip.create_model(ARCHITECTURE).state_dict(), weights)
-        print(
-            f'{"words":>7}{"class by class":>16}{"cold":>9}{"warm":>9}{"identify":>10}{"cold MB":>9}{"ratio":>8}{"warm":>8}'
-        )
+        titles = ('class by class', 'cold', 'warm', 'identify', 'cold MB', 'peer/cold', 'cold/warm')
+        print(f'{"words":>7}' + ''.join(f'{title:>16}' for title in titles))
         for size in SIZES:
             peer = in_process('--peer', weights, '--size', str(size))
             cold, warm = (

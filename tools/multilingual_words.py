@@ -3,10 +3,12 @@
 python tools/multilingual_words.py --encoder pair
 python tools/multilingual_words.py --encoder open_clip:xlm-roberta-base-ViT-B-32:laion5b_s13b_b90k
 
-For every language with captions for enough stamps: the share of captions whose nearest English caption is that of the same
-stamp (text), the share of photographs whose nearest caption is their own (photo), and the share of captions whose embedding
-equals that of another one (same: the encoder cannot tell them apart, mostly because it does not know the script).
-Everything in percent; English against itself is 100 in the first column by construction.
+For every language with captions for enough stamps, in percent:
+
+* text: captions whose nearest English caption is that of the same stamp (100 for English, by construction),
+* photo: photographs whose nearest caption is their own,
+* same: captions whose embedding equals that of another one; the encoder cannot tell them apart, mostly because it does
+  not know the script.
 """
 
 import argparse
@@ -23,7 +25,6 @@ from vlm_dense.errors import VlmDenseError  # noqa: E402
 
 ENOUGH = 80  # captions; of 161
 SAME = 0.9999  # cosine
-PHOTO_SIDE = 224
 GREY = 127
 
 
@@ -108,11 +109,14 @@ def embed_photos(tower, photos: Sequence[Path]):  # type: ignore[no-untyped-def]
     """Unit rows (N, D) of the cut-outs on grey, filling a square."""
     import torch
 
-    return torch.cat([tower.embed_images(tower.normalise(on_grey(path)[None])) for path in photos])
+    tower.eval()
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (tower.mean, tower.std))
+    squares = (on_grey(path, tower.input_size) for path in photos)
+    return torch.cat([tower.embed_images(((square - mean) / std)[None]) for square in squares])
 
 
-def on_grey(path: Path):  # type: ignore[no-untyped-def]
-    """A stamp as (3, 224, 224), RGB in [0, 255], the longer side filling the square."""
+def on_grey(path: Path, side: int):  # type: ignore[no-untyped-def]
+    """A stamp as (3, side, side), RGB in [0, 255], its longer side filling the square."""
     import numpy as np
     import torch
     from PIL import Image
@@ -121,9 +125,10 @@ def on_grey(path: Path):  # type: ignore[no-untyped-def]
 
     with Image.open(path) as photo:
         cut = Image.fromarray(trim(photo.convert('RGBA')))
-    cut.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
-    square = Image.new('RGBA', (PHOTO_SIDE, PHOTO_SIDE), (GREY, GREY, GREY, 255))
-    square.alpha_composite(cut, ((PHOTO_SIDE - cut.width) // 2, (PHOTO_SIDE - cut.height) // 2))
+    scale = side / max(cut.size)
+    cut = cut.resize((max(1, round(cut.width * scale)), max(1, round(cut.height * scale))), Image.Resampling.BICUBIC)
+    square = Image.new('RGBA', (side, side), (GREY, GREY, GREY, 255))
+    square.alpha_composite(cut, ((side - cut.width) // 2, (side - cut.height) // 2))
     return torch.from_numpy(np.array(square.convert('RGB'))).permute(2, 0, 1).float()
 
 

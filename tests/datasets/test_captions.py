@@ -3,7 +3,7 @@ from vlm_dense.datasets.pictures.debian import wanted_files
 
 
 def test_languages_are_read_as_written() -> None:
-    text = 'A zebra.\naf.utf8=\'n Zebra.\nar.utf8=.حمار وحشي\nhi.utf8=एक ज़ेबरा|\nca@valencia.utf8= Una zebra. \nxx.utf8=\nnot a line\n'
+    text = "A zebra.\naf.utf8='n Zebra.\nar.utf8=.حمار وحشي\nhi.utf8=एक ज़ेबरा|\nca@valencia.utf8= Una zebra. \nxx.utf8=\nnot a line\n"
     assert read_captions(text) == {
         'en': 'A zebra',
         'af': "'n Zebra",

@@ -12,8 +12,8 @@ from picture_support import GOOD_APT, GOOD_DPKG, KILLED_APT, KILLED_DPKG, LISTIN
 from vlm_dense.datasets.pictures.debian import fetch_photographs, is_complete, wanted_files
 from vlm_dense.datasets.pictures.stamps import stamps_source
 from vlm_dense.datasets.pictures.storage import write_file
-from vlm_dense.folders import CACHE_VARIABLE, cache_root
 from vlm_dense.errors import MissingFileError, StorageError
+from vlm_dense.folders import CACHE_VARIABLE, cache_root
 
 
 @pytest.fixture

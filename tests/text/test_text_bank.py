@@ -12,11 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from vlm_dense.text.averaging import max_over_synonyms
 
 from vlm_dense.errors import ConfigError, StorageError, VocabularyError
 from vlm_dense.registry import MODELS
 from vlm_dense.text import BridgedTextEncoder, OpenClipTextEncoder, TextBank, Vocabulary, bank
+from vlm_dense.text.averaging import max_over_synonyms
 
 WORDS = Vocabulary.from_words(['cat', 'dog', 'owl'])
 TEMPLATES = ['a {}', 'the {}', 'my {}']

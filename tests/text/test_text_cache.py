@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from vlm_dense import folders
 from vlm_dense.errors import StorageError
 from vlm_dense.text import cache
 from vlm_dense.text.cache import (
@@ -100,7 +101,7 @@ def test_full_disk_is_a_storage_error_and_leaves_nothing(
     def full(*args: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(cache.os, step, full)
+    monkeypatch.setattr(folders.os, step, full)
     with pytest.raises(StorageError, match=r'No space left on device.*set cache_dir=None') as caught:
         write_tensor(tmp_path / 'x.safetensors', torch.zeros(1, 1), {})
     assert str(tmp_path) in str(caught.value)

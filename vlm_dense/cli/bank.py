@@ -7,11 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vlm_dense.cli.encoders import ENCODERS, encoder_config
 from vlm_dense.cli.tables import table
 from vlm_dense.errors import ConfigError, MissingFileError, VocabularyError
 
-PAIR = 'pair'  # the offline pair's text half
-ENCODERS = "'pair' (ImageNet classifier + sentence encoder), 'open_clip:NAME[:PRETRAINED]' or 'hf:FOLDER_OR_NAME'"
 DAY = 86400
 
 
@@ -55,7 +54,9 @@ def _build(args: argparse.Namespace) -> None:
 
     vocabulary = Vocabulary.build(args.vocabulary)
     config = (
-        _bank_of_config(args.config) if args.config else dict(type='vlm_dense.TextBank', encoder=_encoder(args.encoder))
+        _bank_of_config(args.config)
+        if args.config
+        else dict(type='vlm_dense.TextBank', encoder=encoder_config(args.encoder))
     )
     given = {name: getattr(args, name) for name in ('prompt', 'averaging', 'synonyms', 'dtype')}
     config |= {name: value for name, value in given.items() if value is not None}
@@ -67,17 +68,6 @@ def _build(args: argparse.Namespace) -> None:
     text_KD = bank(vocabulary)
     print(f'{len(text_KD)} words x {text_KD.shape[1]} {text_KD.dtype}, {time.time() - started:.1f} s')
     print(bank.cache_file(vocabulary))
-
-
-def _encoder(spec: str) -> dict[str, Any]:
-    kind, _, rest = spec.partition(':')
-    if spec == PAIR:
-        return dict(type='vlm_dense.BridgedTextEncoder')
-    if kind == 'open_clip' and rest:
-        return dict(type='vlm_dense.OpenClipTextEncoder', name=rest)
-    if kind == 'hf' and rest:
-        return dict(type='vlm_dense.HFTextEncoder', name=rest)
-    raise ConfigError(f"--encoder '{spec}' is not known; write {ENCODERS}.")
 
 
 def _bank_of_config(path: str) -> dict[str, Any]:

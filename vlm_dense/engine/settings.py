@@ -154,7 +154,7 @@ def set_vocabulary(cfg: Config, path: str) -> None:
         base_names = {normalise_word(word) for word, flag in zip(own.words, own.is_base, strict=True) if flag}
         flagged = zip(asked.words, asked.is_base, strict=True)
         base = [word for word, flag in flagged if flag or normalise_word(word) in base_names]
-        step['vocabulary'] = dict(words=list(asked.words), base=base)
+        step['vocabulary'] = {**asked.as_spec(), 'base': base}
         for metric in metrics_of(cfg.test_evaluator):
             if str(metric.get('type')).split('.')[-1] == 'SeenUnseenIoUMetric':
                 metric.setdefault('words', list(own.words))

@@ -2,8 +2,6 @@
 
 import hashlib
 import logging
-import os
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vlm_dense.errors import StorageError
+from vlm_dense.folders import whole_file
 
 TENSOR_NAME = 'text_KD'
 KEYS_NAME = 'row_keys'
@@ -92,25 +91,15 @@ def write_rows(path: Path, text_KD: Tensor, row_keys: Tensor, metadata: dict[str
         StorageError: If the folder or the file cannot be written.
     """
     metadata = {**metadata, 'sha256': rows_sha256(text_KD, row_keys)}
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.stem[:16]}-', suffix='.tmp')
-        os.close(handle)
-        _save_aligned(Path(temporary), {TENSOR_NAME: text_KD.contiguous(), KEYS_NAME: row_keys}, metadata)
-        os.chmod(temporary, 0o644)  # mkstemp's 0o600 would shut other users of a shared cache out
-        with open(temporary, 'rb') as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with whole_file(path) as file:
+            _save_aligned(file, {TENSOR_NAME: text_KD.contiguous(), KEYS_NAME: row_keys}, metadata)
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise StorageError(
             f"text embeddings cannot be cached in '{path.parent}': {reason}. "
             'Free some space, choose another cache_dir, or set cache_dir=None to do without.'
         ) from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def read_tensor(path: Path, rows: int) -> Tensor | None:

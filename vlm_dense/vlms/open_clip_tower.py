@@ -35,7 +35,7 @@ class OpenClipTower(ImageTower):
     def __init__(self, name: str, pretrained: str | None = None) -> None:
         super().__init__()
         source = find_open_clip(name, pretrained)
-        visual: Any = load_open_clip(source).visual
+        visual: Any = load_open_clip(source, 'image').visual
         self.visual = visual
         self.embed_dim = source.embed_dim
         preprocessing = visual.preprocess_cfg
