@@ -3,7 +3,9 @@ from vlm_dense.datasets.pictures.debian import wanted_files
 
 
 def test_languages_are_read_as_written() -> None:
-    text = "A zebra.\naf.utf8='n Zebra.\nar.utf8=.حمار وحشي\nhi.utf8=एक ज़ेबरा|\nca@valencia.utf8= Una zebra. \nxx.utf8=\nnot a line\n"
+    lines = ['A zebra.', "af.utf8='n Zebra.", 'ar.utf8=.حمار وحشي', 'hi.utf8=एक ज़ेबरा|']
+    lines += ['ca@valencia.utf8= Una zebra. ', 'xx.utf8=', 'not a line', '']
+    text = '\n'.join(lines)
     assert read_captions(text) == {
         'en': 'A zebra',
         'af': "'n Zebra",

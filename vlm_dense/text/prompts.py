@@ -16,7 +16,6 @@ from typing import Any
 
 from vlm_dense.errors import ConfigError, VocabularyError
 from vlm_dense.text.articles import article_or_none, first_letter_article
-from vlm_dense.text.articles import indefinite_article as indefinite_article
 
 _FOLDER = files('vlm_dense.text') / 'prompt_sets'
 PROMPT_SETS = tuple(

@@ -8,7 +8,7 @@ from pycocotools import mask as coco_mask
 
 from vlm_dense.datasets.pictures.cutouts import PictureSource
 from vlm_dense.datasets.pictures.scene import Scene
-from vlm_dense.text.prompts import indefinite_article
+from vlm_dense.text.articles import indefinite_article
 
 # Names that are not counted: things that come in pairs, food by the piece, and one planet.
 PAIRS = frozenset({'binoculars', 'pliers', 'scissors'})
