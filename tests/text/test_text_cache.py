@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from vlm_dense import folders
@@ -14,10 +15,9 @@ from vlm_dense.text import cache
 from vlm_dense.text.cache import (
     ALIGNMENT,
     KEY_BYTES,
-    read_keys,
-    read_metadata,
     read_rows,
     read_tensor,
+    read_unchecked,
     write_rows,
     write_tensor,
 )
@@ -35,8 +35,9 @@ def test_round_trip_is_bit_equal(tmp_path: Path, dtype: torch.dtype) -> None:
     assert torch.equal(stored.text_KD, text_KD)
     assert stored.text_KD.dtype == dtype
     assert torch.equal(stored.row_keys, row_keys)
-    assert torch.equal(read_keys(path), row_keys)
-    assert read_metadata(path)['encoder'] == 'e'
+    assert torch.equal(read_unchecked(path).row_keys, row_keys)
+    assert read_unchecked(path).metadata['encoder'] == 'e'
+    assert torch.equal(safetensors.torch.load_file(path)['text_KD'], text_KD)
     assert [found.name for found in (tmp_path / 'deep').iterdir()] == ['x.safetensors']
     assert read_rows(tmp_path / 'none.safetensors') is None
 
@@ -115,7 +116,7 @@ def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     def refuse(*args: object, **kwargs: object) -> None:
         raise PermissionError(errno.EACCES, 'Permission denied')
 
-    monkeypatch.setattr(cache, 'safe_open', refuse)  # root reads any file, so the permission itself cannot be taken
+    monkeypatch.setattr(cache, '_map', refuse)  # root reads any file, so the permission itself cannot be taken
     with pytest.raises(StorageError, match='may not be read'):
         read_rows(path)
 

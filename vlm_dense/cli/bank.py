@@ -129,13 +129,15 @@ def _inspect(args: argparse.Namespace) -> None:
 
 
 def _clear(args: argparse.Namespace) -> None:
-    from vlm_dense.text.cache import read_metadata
+    from vlm_dense.text.cache import read_unchecked
     from vlm_dense.text.row_store import bank_files
 
     removed = freed = 0
     for path in bank_files(_cache(args)):
         is_old = args.older_than is None or path.stat().st_mtime < time.time() - args.older_than * DAY
-        is_named = args.encoder is None or args.encoder in (read_metadata(path) or {}).get('encoder', '')
+        stored = read_unchecked(path)
+        encoder = '' if stored is None else stored.metadata.get('encoder', '')
+        is_named = args.encoder is None or args.encoder in encoder
         if is_old and is_named:
             freed += path.stat().st_size
             path.unlink()

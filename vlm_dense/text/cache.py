@@ -1,12 +1,15 @@
 """One table of rows per file on disk, written whole or not at all, checked when read, and mapped into memory."""
 
 import hashlib
+import json
 import logging
+import math
+import mmap
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -18,6 +21,7 @@ KEYS_NAME = 'row_keys'
 KEY_BYTES = 16
 # Products with rows at such an address are the same to the last bit as with freshly made ones.
 ALIGNMENT = 64
+STORED_TYPES = {'F32': torch.float32, 'F16': torch.float16, 'BF16': torch.bfloat16, 'U8': torch.uint8}
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +50,10 @@ def read_rows(path: Path) -> StoredRows | None:
     if not path.is_file():
         return None
     try:
-        # One handle: a name that is opened twice may belong to two files when another process replaces it.
-        with safe_open(path, framework='pt') as file:
-            stored = StoredRows(file.get_tensor(TENSOR_NAME), file.get_tensor(KEYS_NAME), dict(file.metadata() or {}))
+        stored = _map(path)
     except PermissionError as error:
         raise StorageError(f"'{path}' may not be read. Correct its permissions, or set cache_dir=None.") from error
-    except (SafetensorError, OSError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         logger.warning("cached text embeddings '%s' are damaged (%s) and are made again", path, error)
         return None
     if stored.metadata.get('sha256') != rows_sha256(stored.text_KD, stored.row_keys):
@@ -60,22 +62,33 @@ def read_rows(path: Path) -> StoredRows | None:
     return stored
 
 
-def read_keys(path: Path) -> Tensor | None:
-    """The keys of a file's rows, unchecked, without reading the rows; None where it cannot be read."""
+def read_unchecked(path: Path) -> StoredRows | None:
+    """A file's keys and free text, without reading the rows to check them; None where it is no such file."""
     try:
-        with safe_open(path, framework='pt') as file:
-            return file.get_tensor(KEYS_NAME)
-    except (SafetensorError, OSError):
+        return _map(path)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
         return None
 
 
-def read_metadata(path: Path) -> dict[str, str] | None:
-    """A file's free text, unchecked; None where the file cannot be read."""
-    try:
-        with safe_open(path, framework='pt') as file:
-            return dict(file.metadata() or {})
-    except (SafetensorError, OSError):
-        return None
+def _map(path: Path) -> StoredRows:
+    """Map a safetensors file (8 bytes of length, a JSON header, then the tensors) from one handle.
+
+    The library opens the name twice, and the two may be different files when another process replaces it.
+    """
+    with open(path, 'rb') as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # torch wants memory that may be written
+    start = 8 + int.from_bytes(mapped[:8], 'little')
+    header = json.loads(mapped[8:start])
+    tensors = []
+    for name in (TENSOR_NAME, KEYS_NAME):
+        shape, (first, last) = header[name]['shape'], header[name]['data_offsets']
+        dtype = STORED_TYPES[header[name]['dtype']]
+        count = math.prod(shape)
+        if last - first != count * dtype.itemsize or start + last > len(mapped):
+            raise ValueError(f'{name} is cut short')
+        tensor = torch.frombuffer(mapped, dtype=dtype, count=count, offset=start + first) if count else torch.empty(0)
+        tensors.append(tensor.to(dtype).view(shape))
+    return StoredRows(*tensors, dict(header.get('__metadata__', {})))
 
 
 def write_rows(path: Path, text_KD: Tensor, row_keys: Tensor, metadata: dict[str, str]) -> None:

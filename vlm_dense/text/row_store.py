@@ -12,7 +12,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from vlm_dense.errors import StorageError
-from vlm_dense.text.cache import KEY_BYTES, StoredRows, read_keys, read_rows, write_rows
+from vlm_dense.text.cache import KEY_BYTES, StoredRows, read_rows, read_unchecked, write_rows
 
 SUFFIX = '.safetensors'
 PART = 'part-'  # begins the name of a file that an unfinished bank left; its rows are as good as any
@@ -54,7 +54,7 @@ class RowStore:
             missing = wanted - found.keys()
             if not missing:
                 break
-            if missing & _as_bytes(read_keys(path)):
+            if missing & _keys_in(path):
                 found |= _pick(read_rows(path), missing)
         return found
 
@@ -69,7 +69,7 @@ class RowStore:
         write_rows(path, text_KD, row_keys, metadata)
         inside = {key.tobytes() for key in row_keys.numpy()}
         for part in self.folder.glob(f'{PART}*{SUFFIX}'):
-            if _as_bytes(read_keys(part)) <= inside:
+            if _keys_in(part) <= inside:
                 part.unlink(missing_ok=True)
         if self.limit_bytes is not None:
             evict(self.root, self.limit_bytes, keep=path)
@@ -145,8 +145,9 @@ def stack_keys(keys: Sequence[bytes]) -> Tensor:
     return torch.frombuffer(bytearray(b''.join(keys)), dtype=torch.uint8).view(len(keys), KEY_BYTES)
 
 
-def _as_bytes(row_keys: Tensor | None) -> set[bytes]:
-    return set() if row_keys is None else {key.tobytes() for key in row_keys.numpy()}
+def _keys_in(path: Path) -> set[bytes]:
+    stored = read_unchecked(path)
+    return set() if stored is None else {key.tobytes() for key in stored.row_keys.numpy()}
 
 
 def _pick(stored: StoredRows | None, wanted: set[bytes]) -> dict[bytes, Tensor]:
