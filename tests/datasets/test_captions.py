@@ -4,7 +4,7 @@ from vlm_dense.datasets.pictures.debian import wanted_files
 
 def test_languages_are_read_as_written() -> None:
     lines = ['A zebra.', "af.utf8='n Zebra.", 'ar.utf8=.حمار وحشي', 'hi.utf8=एक ज़ेबरा|']
-    lines += ['ca@valencia.utf8= Una zebra. ', 'xx.utf8=', 'not a line', '']
+    lines += ['ca@valencia.utf8= Una zebra. ', 'xx.utf8=', 'not a line', 'de.utf8=Ein \x93Zebra\x94.']
     text = '\n'.join(lines)
     assert read_captions(text) == {
         'en': 'A zebra',
@@ -12,6 +12,7 @@ def test_languages_are_read_as_written() -> None:
         'ar': 'حمار وحشي',
         'hi': 'एक ज़ेबरा',
         'ca@valencia': 'Una zebra',
+        'de': 'Ein Zebra',
     }
     assert read_captions('') == {}
 

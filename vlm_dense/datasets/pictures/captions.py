@@ -1,6 +1,7 @@
 """The captions that come with the Tux Paint stamps: one line of English, then other languages."""
 
 import re
+import unicodedata
 from pathlib import PurePosixPath
 
 ENGLISH = 'en'
@@ -19,8 +20,9 @@ def read_captions(text: str) -> dict[str, str]:
         text: Content of a caption file: the first line is English, the others read ``LANGUAGE.utf8=CAPTION``.
 
     Returns:
-        From the language as written there ('de', 'pt_BR', 'sr@latin') to its caption, full stops, bars and white space
-        at both ends removed (translators left them by accident). Empty captions are left out.
+        From the language as written there ('de', 'pt_BR', 'sr@latin') to its caption, without full stops, bars and
+        white space at both ends and without control characters, which some translations hold by accident. Empty
+        captions are left out.
     """
     first, *others = text.splitlines() or ['']
     captions = {ENGLISH: _clean(first)}
@@ -32,4 +34,5 @@ def read_captions(text: str) -> dict[str, str]:
 
 
 def _clean(caption: str) -> str:
+    caption = ''.join(letter for letter in caption if unicodedata.category(letter) != 'Cc')
     return caption.strip(' \t\r\n.|।。')
