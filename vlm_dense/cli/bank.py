@@ -146,9 +146,11 @@ def _clear(args: argparse.Namespace) -> None:
 
 
 def _cache(args: argparse.Namespace) -> Path:
-    from vlm_dense.text.bank import default_cache
+    from vlm_dense.text.cache import banks_folder
 
-    return args.cache.expanduser() if args.cache else default_cache()
+    folder = banks_folder('default' if args.cache is None else str(args.cache))
+    assert folder is not None
+    return folder
 
 
 def _find(args: argparse.Namespace) -> Path:

@@ -12,9 +12,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vlm_dense.errors import ConfigError
-from vlm_dense.folders import cache_root
 from vlm_dense.registry import MODELS
 from vlm_dense.text.averaging import AVERAGINGS
+from vlm_dense.text.cache import banks_folder
 from vlm_dense.text.encoders.base import TextEncoder
 from vlm_dense.text.prompts import load_prompts
 from vlm_dense.text.row_store import RowStore, row_key, stack_keys
@@ -74,7 +74,7 @@ class TextBank:
         self.prompts = load_prompts(prompt)
         self.prompt = prompt
         self.averaging, self.synonyms, self.dtype = averaging, synonyms, dtype
-        self.cache_dir = default_cache() if cache_dir == 'default' else cache_dir and Path(cache_dir).expanduser()
+        self.cache_dir = banks_folder(cache_dir)
         self.cache_limit = cache_limit
         self._memory: OrderedDict[bytes, Tensor] = OrderedDict()
 
@@ -125,7 +125,7 @@ class TextBank:
             return None
         identity = json.dumps([CACHE_LAYOUT, self.encoder.fingerprint, self.averaging, self.dtype])
         space = hashlib.sha256(identity.encode()).hexdigest()[:32]
-        return RowStore(Path(self.cache_dir), space, self.cache_limit)
+        return RowStore(self.cache_dir, space, self.cache_limit)
 
     def _rows(self, texts: list[list[str]], names: Sequence[str]) -> Tensor:
         row_keys = stack_keys([row_key(row) for row in texts])
@@ -200,11 +200,6 @@ class TextBank:
             index_KT = torch.tensor([[place[text] for text in texts[row]] for row in rows])
             text_KD[rows] = average(encoded_MD[index_KT])
         return text_KD.to(DTYPES[self.dtype])
-
-
-def default_cache() -> Path:
-    """The folder for banks that ``cache_dir='default'`` means."""
-    return cache_root() / 'text'
 
 
 def _parts(texts: list[list[str]], wanted: list[int]) -> Iterator[list[int]]:

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vlm_dense.errors import StorageError
-from vlm_dense.folders import whole_file
+from vlm_dense.folders import cache_root, whole_file
 
 TENSOR_NAME = 'text_KD'
 KEYS_NAME = 'row_keys'
@@ -24,6 +24,13 @@ ALIGNMENT = 64
 STORED_TYPES = {'F32': torch.float32, 'F16': torch.float16, 'BF16': torch.bfloat16, 'U8': torch.uint8}
 
 logger = logging.getLogger(__name__)
+
+
+def banks_folder(cache_dir: str | None) -> Path | None:
+    """The folder that ``cache_dir`` of a bank or encoder means: 'default', a path, or None for none."""
+    if cache_dir is None:
+        return None
+    return cache_root() / 'text' if cache_dir == 'default' else Path(cache_dir).expanduser()
 
 
 class StoredRows(NamedTuple):

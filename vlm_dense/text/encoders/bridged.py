@@ -8,7 +8,6 @@ used and the classifier's own weights stand for the classes.
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +16,7 @@ from torch import Tensor
 from vlm_dense.checkpoints.packages import LITE0, LITE0_WEIGHTS, file_sha256, package_version, packaged_file
 from vlm_dense.errors import CheckpointError
 from vlm_dense.registry import MODELS
-from vlm_dense.text.cache import read_tensor, write_tensor
+from vlm_dense.text.cache import banks_folder, read_tensor, write_tensor
 from vlm_dense.text.encoders.batching import rows_in_fixed_batches
 from vlm_dense.text.encoders.frozen import CHUNK_SIZE
 from vlm_dense.text.encoders.sentence import SentenceEncoder
@@ -41,7 +40,8 @@ class BridgedTextEncoder:
 
     Args:
         chunk_size: Texts per forward pass of the sentence encoder.
-        cache_dir: Folder that keeps ``T``, which takes seconds to make; None makes it once per encoder.
+        cache_dir: Folder that keeps ``T``, which takes seconds to make, 'default' as in `TextBank`; None makes it once per
+            encoder.
 
     Raises:
         MissingFileError: If one of the two packages is not installed; the message holds the pip command.
@@ -49,10 +49,10 @@ class BridgedTextEncoder:
 
     embed_dim = FEATURE_WIDTH
 
-    def __init__(self, chunk_size: int = CHUNK_SIZE, cache_dir: str | None = None) -> None:
+    def __init__(self, chunk_size: int = CHUNK_SIZE, cache_dir: str | None = 'default') -> None:
         self._weights_file = packaged_file(LITE0, LITE0_WEIGHTS)
         self._sentences = SentenceEncoder(chunk_size)
-        self._cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
+        self._cache_dir = banks_folder(cache_dir)
         self._class_names_KE: Tensor | None = None
         self._class_weights_KD: Tensor | None = None
 
@@ -101,7 +101,7 @@ class BridgedTextEncoder:
             path = None
             if self._cache_dir is not None:
                 key = hashlib.sha256('\n'.join([self._sentences.fingerprint, *names]).encode()).hexdigest()
-                path = self._cache_dir / f'{key}.safetensors'
+                path = self._cache_dir / 'class-names' / f'{key}.safetensors'
             cached = None if path is None else read_tensor(path, rows=len(names))
             if cached is None:
                 cached = self._sentences.encode(names)
