@@ -1,14 +1,13 @@
-"""Tiny text models with tokenizers made here, and an encoder that needs no weights."""
+"""Tiny text models with tokenizers made here."""
 
-import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
+from text_support import HashEncoder
 
 TINY_CLIP = 'vlm-dense-text-tiny'
 CORPUS = ['a photo of a cat.', 'a photo of two dogs in the snow', 'säge, a traffic light; the owl', '猫と犬 xyz x']
@@ -46,26 +45,6 @@ def tiny_clip(add_clip: Callable[..., str]) -> str:
 def bridge_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Keeps the embeddings of the 1000 class names, which take seconds to make."""
     return str(tmp_path_factory.mktemp('bridge'))
-
-
-class HashEncoder:
-    """Each text has one pseudo-random vector; counts the texts that it was asked for."""
-
-    embed_dim = 8
-    max_tokens = 77
-
-    def __init__(self, salt: str = '') -> None:
-        self.fingerprint = f'hash:{salt}'
-        self.asked: list[str] = []
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [len(text.split()) + 2 for text in texts]
-
-    def encode(self, texts: Sequence[str], normalise: bool = True) -> torch.Tensor:
-        self.asked.extend(texts)
-        rows = [hashlib.sha256((self.fingerprint + text).encode()).digest()[:8] for text in texts]
-        raw_ND = torch.tensor([[byte - 127.5 for byte in row] for row in rows]).reshape(-1, 8)
-        return F.normalize(raw_ND, dim=-1) if normalise else raw_ND
 
 
 @pytest.fixture

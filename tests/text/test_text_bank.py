@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from text_support import HashEncoder
 from torch import nn
 
 from vlm_dense.errors import ConfigError, StorageError, VocabularyError
@@ -88,8 +89,6 @@ def test_a_row_depends_on_its_word_alone_to_the_last_bit(kind: str, tiny_clip: s
 @settings(max_examples=60, deadline=None)
 def test_any_words_are_embedded_alike_in_any_company_or_refused(more, words, randoms) -> None:
     """Caches, order and further words change no row; what cannot be used raises our error."""
-    from conftest import HashEncoder
-
     try:
         asked, longer = Vocabulary.from_words(words), Vocabulary.from_words([*words, *more])
         text_KD = TextBank(HashEncoder(), cache_dir=None)(asked)
@@ -215,7 +214,7 @@ def test_weights_are_not_read_where_the_cache_is_warm(
 MANY = """
 import sys, time
 sys.path.insert(0, {tests!r})
-from conftest import HashEncoder
+from text_support import HashEncoder
 from vlm_dense.text import TextBank, Vocabulary, bank
 bank.TEXTS_PER_PART = 50
 

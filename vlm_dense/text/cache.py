@@ -95,7 +95,8 @@ def _map(path: Path) -> StoredRows:
             raise ValueError(f'{name} is cut short')
         tensor = torch.frombuffer(mapped, dtype=dtype, count=count, offset=start + first) if count else torch.empty(0)
         tensors.append(tensor.to(dtype).view(shape))
-    return StoredRows(*tensors, dict(header.get('__metadata__', {})))
+    text_KD, row_keys = tensors
+    return StoredRows(text_KD, row_keys, dict(header.get('__metadata__', {})))
 
 
 def write_rows(path: Path, text_KD: Tensor, row_keys: Tensor, metadata: dict[str, str]) -> None:

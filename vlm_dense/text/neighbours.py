@@ -35,7 +35,7 @@ def near_duplicates(text_KD: Tensor, cosine: float) -> list[tuple[int, int, floa
         Both indices, the smaller first, and the cosine.
     """
     unit_KD = F.normalize(text_KD.float(), dim=-1)
-    pairs = []
+    pairs: list[tuple[int, int, float]] = []
     for start in range(0, len(unit_KD), ROWS_AT_ONCE):
         cosine_RK = unit_KD[start : start + ROWS_AT_ONCE] @ unit_KD.T
         firsts, seconds = (cosine_RK >= cosine).nonzero(as_tuple=True)

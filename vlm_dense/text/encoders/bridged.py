@@ -40,8 +40,8 @@ class BridgedTextEncoder:
 
     Args:
         chunk_size: Texts per forward pass of the sentence encoder.
-        cache_dir: Folder that keeps ``T``, which takes seconds to make, 'default' as in `TextBank`; None makes it once per
-            encoder.
+        cache_dir: Folder that keeps ``T``, which takes seconds to make; 'default' as in `TextBank`, None makes it once
+            per encoder.
 
     Raises:
         MissingFileError: If one of the two packages is not installed; the message holds the pip command.
