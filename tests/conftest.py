@@ -29,9 +29,11 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope='session', autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Text banks go to a folder of this run, also those of child processes."""
+def _own_places(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Text banks go to a folder of this run, also those of child processes; a developer's settings do not count."""
     os.environ['VLM_DENSE_CACHE'] = str(tmp_path_factory.mktemp('cache'))
+    for name in ('VLM_DENSE_OFFLINE', 'VLM_DENSE_WEIGHTS'):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(autouse=True)

@@ -154,7 +154,7 @@ def _text_config(config: dict[str, Any]) -> dict[str, Any]:
     """The text section; where its model is borrowed from a repository that lies in a local folder, with that folder."""
     section = {**config['text_cfg'], 'hf_model_pretrained': False}
     repo = section.get('hf_model_name')
-    if repo:
+    if repo and not Path(repo).is_dir():
         places = search((HubFolder(repo, with_weights=False),))
         section['hf_model_name'] = next((str(place.path) for place in places if place.path), repo)
     return section

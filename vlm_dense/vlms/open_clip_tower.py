@@ -14,7 +14,7 @@ from vlm_dense.vlms.tower import ImageTower
 
 @MODELS.register_module()
 class OpenClipTower(ImageTower):
-    """Pictures to the embedding space of an open_clip model. Nothing is ever downloaded.
+    """Pictures to the embedding space of an open_clip model. Weights are looked for on this machine.
 
     `embed_dense` takes any picture size and gives, for a vision transformer, the last tokens through the final norm and
     projection, with the positional embedding resized bicubically; for CLIP's ResNet, each cell through the value and

@@ -1,16 +1,16 @@
 """Learned contexts on disk, and the text bank that they make."""
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 
 from vlm_dense.checkpoints.reading import read_checkpoint
 from vlm_dense.errors import CheckpointError, ConfigError, StorageError
+from vlm_dense.folders import whole_file
 from vlm_dense.registry import MODELS
 from vlm_dense.text.encoders.frozen import FrozenTextEncoder
 from vlm_dense.text.encoders.tower import TextTower
@@ -36,21 +36,13 @@ def save_contexts(prompts: LearnedPrompts, path: str | Path) -> None:
         'encoder': prompts.tower.fingerprint,
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in prompts.state_dict().items()}
-    content = save(tensors, {SETTINGS: json.dumps(settings)})
     target = Path(path).expanduser()
-    temporary = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f'.{target.stem[:16]}-', suffix='.tmp')
-        with os.fdopen(handle, 'wb') as file:
-            file.write(content)
-        os.replace(temporary, target)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise StorageError(
-            f"contexts cannot be saved as '{target}': {error.strerror or error}. Choose a place."
-        ) from error
+        with whole_file(target) as file:
+            save_file(tensors, file, {SETTINGS: json.dumps(settings)})
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise StorageError(f"contexts cannot be saved as '{target}': {reason}. Choose a place.") from error
 
 
 def load_contexts(encoder: dict | TextTower | FrozenTextEncoder, path: str | Path) -> LearnedPrompts:
