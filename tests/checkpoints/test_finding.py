@@ -28,7 +28,6 @@ def test_order_of_places(online, monkeypatch) -> None:
     online.files['w.pth'] = CONTENT
     home = Path.cwd()
     monkeypatch.setenv('VLM_DENSE_WEIGHTS', f'{home / "first"}:{home / "second"}')
-    monkeypatch.setenv('VLM_DENSE_OFFLINE', '0')
     places = [
         Path('checkpoints/w.pth'),
         home / 'first' / 'w.pth',
@@ -47,21 +46,17 @@ def test_order_of_places(online, monkeypatch) -> None:
     assert find_weights(put(home / 'explicit.pth')) == home / 'explicit.pth'
 
 
-def test_nothing_is_downloaded_unless_asked(online) -> None:
-    online.files['w.pth'] = CONTENT
-    with pytest.raises(MissingFileError, match='building a model downloads nothing unless VLM_DENSE_OFFLINE=0'):
-        find_weights(f'{online.url}/w.pth')
-    assert not online.asked
-    assert find_weights(f'{online.url}/w.pth', asked=True).read_bytes() == CONTENT
+def test_the_error_tells_what_the_network_said(online) -> None:
+    with pytest.raises(MissingFileError, match=r'(?s)Searched, in this order:.*the network \(.*404.*vlm-dense fetch'):
+        find_weights(f'{online.url}/absent.pth')
 
 
 @pytest.mark.parametrize(('name', 'value'), [('VLM_DENSE_OFFLINE', '1'), ('HF_HUB_OFFLINE', '1')])
 def test_offline_refuses_even_to_fetch(online, monkeypatch, name: str, value: str) -> None:
     online.files['w.pth'] = CONTENT
-    monkeypatch.setenv('VLM_DENSE_OFFLINE', '0')
     monkeypatch.setenv(name, value)
     with pytest.raises(MissingFileError, match=name):
-        find_weights(f'{online.url}/w.pth', asked=True)
+        find_weights(f'{online.url}/w.pth')
     with pytest.raises(MissingFileError, match=f'cannot be fetched: {name}'):
         fetch(f'{online.url}/w.pth')
     assert not online.asked

@@ -79,14 +79,15 @@ def test_a_plain_name_in_a_local_folder(tiny, empty_home) -> None:
     assert find_open_clip(tiny, 'mine.pt').path == Path('checkpoints/mine.pt')
 
 
-def test_building_fetches_where_the_user_allows_it(tiny, online, monkeypatch) -> None:
+def test_building_fetches_unless_the_user_forbids_it(tiny, online, monkeypatch) -> None:
     """By URL, as any file; the model is then complete and the next one comes from the cache."""
     buffer = io.BytesIO()
     torch.save(open_clip.create_model(tiny).state_dict(), buffer)
     online.files['w.pt'] = buffer.getvalue()
-    with pytest.raises(MissingFileError, match='building a model downloads nothing'):
+    monkeypatch.setenv('VLM_DENSE_OFFLINE', '1')
+    with pytest.raises(MissingFileError, match='VLM_DENSE_OFFLINE=1 is set'):
         find_open_clip(tiny, f'{online.url}/w.pt')
-    monkeypatch.setenv('VLM_DENSE_OFFLINE', '0')
+    monkeypatch.delenv('VLM_DENSE_OFFLINE')
     first = find_open_clip(tiny, f'{online.url}/w.pt')
     assert find_open_clip(tiny, f'{online.url}/w.pt').fingerprint() == first.fingerprint()
     assert online.asked == ['GET /w.pt']

@@ -1,4 +1,4 @@
-"""Finding weights: explicit path, local folders, caches, and the hub only where it may be asked."""
+"""Finding weights: explicit path, local folders, caches, the network."""
 
 import os
 from collections.abc import Iterator
@@ -13,16 +13,14 @@ LOCAL_FOLDER = Path('checkpoints')
 FOLDERS = 'VLM_DENSE_WEIGHTS'
 
 
-def find_weights(wanted: str | os.PathLike[str], asked: bool = False) -> Path:
-    """Find weights, in this order: explicit path, ``./checkpoints`` and ``VLM_DENSE_WEIGHTS``, caches, hub.
+def find_weights(wanted: str | os.PathLike[str]) -> Path:
+    """Find weights, in this order: explicit path, ``./checkpoints`` and ``VLM_DENSE_WEIGHTS``, caches, network.
 
-    The last step downloads, and only with ``asked`` or ``VLM_DENSE_OFFLINE=0``, and never with
-    ``VLM_DENSE_OFFLINE=1`` or ``HF_HUB_OFFLINE=1``.
+    The last step downloads, and says so in the log; ``VLM_DENSE_OFFLINE=1`` or ``HF_HUB_OFFLINE=1`` forbid it.
 
     Args:
         wanted: Path of a file or folder, ``open_clip:NAME:TAG``, ``hf:REPO[@REVISION]`` or just ``REPO`` (a whole
             model of transformers), ``hf://OWNER/REPO/FILE[@REVISION]``, or a URL.
-        asked: Whether the user asked to download just this.
 
     Returns:
         A file; for a repository, the folder of its files.
@@ -36,7 +34,7 @@ def find_weights(wanted: str | os.PathLike[str], asked: bool = False) -> Path:
         return explicit
     parsed = parse_wanted(str(wanted))
     if parsed is not None:
-        return find(parsed, asked)
+        return find(parsed)
     places = [Place(f"'{explicit}' (current folder: '{Path.cwd()}')")]
     for folder in weight_folders():
         path = folder / explicit
@@ -47,16 +45,19 @@ def find_weights(wanted: str | os.PathLike[str], asked: bool = False) -> Path:
     return path_found
 
 
-def find(wanted: Wanted, asked: bool = False) -> Path:
+def find(wanted: Wanted) -> Path:
     """As ``find_weights``, for weights whose name has been read already."""
     places = []
     for place in search(wanted.remotes):
         if place.path is not None:
             return place.path
         places.append(place)
-    refusal = why_not_fetch(asked)
+    refusal = why_not_fetch()
     if not refusal:
-        return fetch_first(wanted.remotes, None)
+        try:
+            return _fetch_all(wanted, None)[0]
+        except MissingFileError as error:
+            refusal = str(error)
     remedy = (
         f'Fetch them once with: vlm-dense fetch {wanted.spec}\n'
         'or give the path of the file instead of the tag or the name.'
@@ -116,14 +117,27 @@ def fetch(spec: str, to: Path | None = None) -> list[Path]:
     wanted = parse_wanted(spec)
     if wanted is None:
         raise MissingFileError(f"'{spec}' names nothing that can be fetched. Write {FORMS}.")
-    paths = []
-    for remotes in (wanted.remotes, *((part,) for part in wanted.parts)):
-        present = next((place.path for place in search(remotes) if place.path), None) if to is None else None
-        refusal = '' if present else why_not_fetch(asked=True)
-        if refusal:
-            raise MissingFileError(f'{wanted.title} cannot be fetched: {refusal}. Unset it where there is a network.')
-        paths.append(present or fetch_first(remotes, to))
-    return paths
+    refusal = why_not_fetch()
+    if refusal and (to is not None or not all(_present(remotes) for remotes in _everything(wanted))):
+        raise MissingFileError(f'{wanted.title} cannot be fetched: {refusal}. Unset it where there is a network.')
+    return _fetch_all(wanted, to)
+
+
+def _fetch_all(wanted: Wanted, to: Path | None) -> list[Path]:
+    """The weights, then what is needed beside them; what is on this machine is not fetched again."""
+    found = []
+    for remotes in _everything(wanted):
+        present = _present(remotes) if to is None else None
+        found.append(present or fetch_first(remotes, to))
+    return found
+
+
+def _everything(wanted: Wanted) -> list[tuple[Remote, ...]]:
+    return [wanted.remotes, *((part,) for part in wanted.parts)]
+
+
+def _present(remotes: tuple[Remote, ...]) -> Path | None:
+    return next((place.path for place in search(remotes) if place.path), None)
 
 
 def _not_found(title: str, places: list[Place], remedy: str) -> str:

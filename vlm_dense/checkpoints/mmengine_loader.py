@@ -55,4 +55,4 @@ def load_url(url: str, model_dir: str | None = None, map_location: Any = None, p
         CheckpointError: As ``read_checkpoint``.
     """
     remote = UrlFile(url, Path(model_dir) if model_dir else None)
-    return read_checkpoint(find(Wanted(f"'{url}'", url, (remote,)), asked=True), map_location)
+    return read_checkpoint(find(Wanted(f"'{url}'", url, (remote,))), map_location)

@@ -13,12 +13,8 @@ ON = ('1', 'true', 'yes', 'on')
 OFF = ('0', 'false', 'no', 'off')
 
 
-def why_not_fetch(asked: bool) -> str:
+def why_not_fetch() -> str:
     """Why nothing may be fetched now; empty where it may.
-
-    Args:
-        asked: The user asked for this very download, as with ``vlm-dense fetch``. Otherwise a model is being built,
-            and that downloads only with ``VLM_DENSE_OFFLINE=0``.
 
     Raises:
         ConfigError: If ``VLM_DENSE_OFFLINE`` is neither on nor off.
@@ -31,8 +27,6 @@ def why_not_fetch(asked: bool) -> str:
     for name in HUB_SWITCHES:
         if os.environ.get(name, '').strip().lower() in ON:
             return f'{name} is set'
-    if not asked and not wish:
-        return f'building a model downloads nothing unless {OFFLINE}=0 is set'
     return ''
 
 
