@@ -1,12 +1,14 @@
 """Every kind of text half that open_clip builds, against open_clip itself on the full context."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import pytest
 import torch
+from open_clip.model import CLIPTextCfg
 
 from vlm_dense.checkpoints.open_clip_models import find_open_clip, load_open_clip
 from vlm_dense.errors import ConfigError, VocabularyError
@@ -52,6 +54,8 @@ def tiny(
             text['tokenizer_kwargs'] = {'clean': 'canonicalize'} if kind == 'siglip' else {'strip_sep_token': True}
             text |= {'proj_bias': True} if kind == 'siglip' else {}
         if kind == 'worldwide':
+            if 'eos_id' not in {field.name for field in fields(CLIPTextCfg)}:
+                pytest.skip('this open_clip has no pool_type "eos"')
             text |= {
                 'context_length': 32,
                 'pool_type': 'eos',

@@ -160,7 +160,7 @@ def _download(repo: str, revision: str | None, names: Sequence[str], sizes: dict
             path = hf_hub_download(repo, name, revision=revision, local_dir=local, cache_dir=cache)
         except Exception as error:
             raise _unreachable(repo, error) from error
-    return Path(path)
+    return Path(path).absolute()
 
 
 def _unreachable(repo: str, error: Exception) -> MissingFileError:
