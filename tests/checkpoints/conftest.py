@@ -100,9 +100,10 @@ def online(empty_home: Path, server: Server, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', False)
     monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', server.url)
-    # huggingface_hub below 1.0 keeps the address in a second place.
+    # The address is kept in two more places, of which versions of huggingface_hub read one or the other.
     template = f'{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}'
-    monkeypatch.setattr('huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE', template, raising=False)
+    for place in ('constants', 'file_download'):
+        monkeypatch.setattr(f'huggingface_hub.{place}.HUGGINGFACE_CO_URL_TEMPLATE', template, raising=False)
     template = server.url + '/{repo_id}/resolve/{revision}/{filename}'
     monkeypatch.setattr('huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE', template)
     return server
