@@ -14,7 +14,10 @@ clip = dict(name='ViT-B-32-quickgelu', pretrained='openai')
 
 model = dict(
     text_bank=dict(
-        type='vlm_dense.TextBank', encoder=dict(type='vlm_dense.OpenClipTextEncoder', **clip), prompt='vild'
+        type='vlm_dense.TextBank',
+        encoder=dict(type='vlm_dense.OpenClipTextEncoder', **clip),
+        prompt='vild',
+        synonyms='mean',  # LVIS's annotations bring them
     ),
     roi_head=dict(bbox_head=dict(distill='separate', base_power=1 / 3, novel_power=2 / 3)),
     branches=dict(
