@@ -117,7 +117,7 @@ def _inspect(args: argparse.Namespace) -> None:
         print(f'{key}: {stored.metadata.get(key, "unknown")}')
     print(f'first words: {_short(", ".join(names), 200)}')
     pairs = near_duplicates(stored.text_KD, args.alike)
-    print(f'{len(pairs)} pairs of words with a cosine of {args.alike} or more')
+    print(f'{len(pairs)} pair(s) of words with a cosine of {args.alike} or more')
     for first, second, cosine in pairs[: args.top]:
         print(f'  {cosine:.3f}  {names[first]} | {names[second]}')
     for word in args.nearest:

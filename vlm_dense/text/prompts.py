@@ -124,7 +124,10 @@ def _check_template(template: object) -> None:
         if fields.count('') == 1 and set(fields) <= {'', 'article', 'definition'}:
             template.format('', article='', definition='')
     except ValueError as error:
-        raise ConfigError(f"the prompt template '{template}' cannot be filled: {error}.") from error
+        raise ConfigError(
+            f"the prompt template '{template}' cannot be filled: {error}. "
+            "Write '{}' for the word, '{{' for a brace."
+        ) from error
     if fields.count('') != 1 or set(fields) - {'', 'article', 'definition'}:
         raise ConfigError(
             f"the prompt template '{template}' must hold '{{}}' exactly once and no field but '{{article}}' and "
