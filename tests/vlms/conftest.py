@@ -1,29 +1,41 @@
 """Tiny open_clip models, the packaged tower, and real photographs from scikit-image's wheel."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from vlm_dense.vlms import OpenClipTower
+
+VIT = {'image_size': 48, 'layers': 4, 'width': 64, 'patch_size': 16, 'head_width': 16}
+TIMM = {'timm_pool': '', 'timm_proj': 'linear', 'image_size': 64}
 TINY_MODELS = {
-    'vlm-dense-tower-vit': {
-        'vision_cfg': {'image_size': 48, 'layers': 2, 'width': 64, 'patch_size': 16},
-    },
+    'vlm-dense-tower-vit': {'vision_cfg': VIT},
+    'vlm-dense-tower-vit-quickgelu': {'vision_cfg': VIT, 'quick_gelu': True},
+    'vlm-dense-tower-scaled': {'vision_cfg': {**VIT, 'ls_init_value': 0.5}},
+    'vlm-dense-tower-coca': {'vision_cfg': {**VIT, 'attentional_pool': True, 'attn_pooler_heads': 4}},
+    'vlm-dense-tower-custom': {'vision_cfg': {**VIT, 'block_type': 'custom', 'qk_norm': True}},
     'vlm-dense-tower-resnet': {
         'vision_cfg': {'image_size': 64, 'layers': [1, 1, 1, 1], 'width': 16, 'head_width': 16},
     },
-    'vlm-dense-tower-timm': {
-        'vision_cfg': {'timm_model_name': 'test_byobnet', 'timm_pool': '', 'timm_proj': 'linear', 'image_size': 64},
+    'vlm-dense-tower-timm': {'vision_cfg': {'timm_model_name': 'test_byobnet', **TIMM}},
+    'vlm-dense-tower-convnext': {'vision_cfg': {'timm_model_name': 'test_convnext', **TIMM}},
+    'vlm-dense-tower-convnextmlp': {'vision_cfg': {'timm_model_name': 'test_convnext', **TIMM, 'timm_proj': 'mlp'}},
+    'vlm-dense-tower-rotating': {
+        'vision_cfg': {'timm_model_name': 'test_byobnet', **TIMM, 'timm_pool': 'rot_attn', 'timm_proj': ''},
     },
+    'vlm-dense-tower-timmvit': {'vision_cfg': {'timm_model_name': 'test_vit', **TIMM, 'image_size': 160}},
 }
 
 
 @pytest.fixture(scope='session')
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Kind to architecture name: 'vit', 'resnet' and 'timm'."""
+    """Kind, the last part of the name, to architecture name."""
     import open_clip
 
     folder: Path = tmp_path_factory.mktemp('open_clip')
@@ -32,6 +44,21 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         (folder / f'{name}.json').write_text(json.dumps({'embed_dim': 32, 'text_cfg': text_cfg, **config}))
     open_clip.add_model_config(folder)
     return {name.rsplit('-', 1)[-1]: name for name in TINY_MODELS}
+
+
+@pytest.fixture
+def tower_of(tiny_models: dict[str, str]) -> Callable[..., OpenClipTower]:
+    """Builds a tower of a kind whose weights are far from their initial zeros, ones and near-zeros."""
+
+    def build(kind: str, **settings: Any) -> OpenClipTower:
+        tower = OpenClipTower(tiny_models[kind], **settings)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in tower.parameters():
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+        return tower
+
+    return build
 
 
 @pytest.fixture(scope='session')

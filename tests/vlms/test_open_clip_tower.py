@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 
 from vlm_dense.errors import ConfigError, MissingFileError
-from vlm_dense.registry import MODELS
-from vlm_dense.vlms import OpenClipTower, TowerBackbone
+from vlm_dense.vlms import OpenClipTower
+from vlm_dense.vlms.clip_resnet import resnet_cells
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_resnet_cells_average_to_the_pooled_vector_where_attention_is_uniform(ti
             parameter.zero_()
         images = torch.randn(2, 3, 64, 64)
         pooled_BD = model.visual(images)
-        cells_BDhw = tower._resnet_cells(images)  # its own key projection plays no part
+        cells_BDhw = resnet_cells(tower.visual, images, 'value', 'bicubic')  # the keys play no part
         torch.testing.assert_close(cells_BDhw.mean(dim=(2, 3)), pooled_BD, atol=1e-5, rtol=1e-4)
         dense_BDhw = tower.embed_dense(torch.randn(1, 3, 96, 64))
     assert dense_BDhw.shape == (1, 32, 3, 2)
@@ -100,13 +100,49 @@ def test_limits_are_named(tiny_models, vit) -> None:
     tower, _ = vit
     with pytest.raises(ConfigError, match='48 x 48 pixels, not 64 x 48'):
         tower.embed_images(torch.randn(1, 3, 64, 48))
-    timm_tower = MODELS.build({'type': 'vlm_dense.OpenClipTower', 'name': tiny_models['timm']})
-    with pytest.raises(ConfigError, match='no dense read-out here'):
-        timm_tower.embed_dense(torch.randn(1, 3, 64, 64))
-    for call in (tower.pyramid, lambda images: tower.tail()):
-        with pytest.raises(ConfigError, match='OpenClipTower has no'):
-            call(torch.randn(1, 3, 48, 48))
-    with pytest.raises(ConfigError, match='OpenClipTower has no pyramid'):
-        TowerBackbone(tower)
+    for kind in ('timmvit', 'rotating', 'coca'):
+        other = OpenClipTower(tiny_models[kind])
+        with pytest.raises(ConfigError, match=f"'{tiny_models[kind]}' has no dense read-out here"):
+            other.embed_dense(torch.randn(1, 3, 64, 64))
+    with pytest.raises(ConfigError, match='has no pyramid of maps here'):
+        OpenClipTower(tiny_models['timmvit']).pyramid(torch.randn(1, 3, 64, 64))
+    with pytest.raises(ConfigError, match='OpenClipTower has no tail'):
+        tower.tail()
     with pytest.raises(MissingFileError, match='not on this machine'):
         OpenClipTower('ViT-B-32', 'laion2b_s34b_b79k')
+
+
+@pytest.mark.parametrize(
+    ('kind', 'settings', 'message'),
+    [
+        ('vit', {'readout': 'kk'}, "has 'plain' and 'value' and 'qq\\+kk' and 'qq'"),
+        ('resnet', {'readout': 'qq'}, "-resnet' has 'plain' and 'value'"),
+        ('convnext', {'readout': 'value'}, "-convnext' has 'plain'"),
+        ('custom', {'readout': 'value'}, "other attention. Use readout='plain'"),
+        ('vit', {'interpolation': 'nearest'}, "write 'bicubic' or 'bilinear'"),
+        ('vit', {'taps': (1, 4)}, 'block numbers from 0 to 3'),
+        ('vit', {'taps': (2, 1)}, 'ascending'),
+        ('vit', {'taps': ()}, 'block numbers'),
+        ('resnet', {'taps': (1,)}, 'has no blocks to tap'),
+    ],
+)
+def test_wrong_settings(tiny_models, kind: str, settings: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        OpenClipTower(tiny_models[kind], **settings)
+
+
+def test_settings_are_part_of_the_fingerprint(tiny_models) -> None:
+    settings: list[dict] = [{}, {'readout': 'qq'}, {'interpolation': 'bilinear'}, {'taps': (1, 2)}]
+    assert len({OpenClipTower(tiny_models['vit'], **setting).fingerprint for setting in settings}) == 4
+    usual = OpenClipTower(tiny_models['resnet']).fingerprint
+    assert OpenClipTower(tiny_models['resnet'], readout='value').fingerprint == usual
+
+
+@pytest.mark.parametrize(('kind', 'side'), [('vit', 15), ('resnet', 30), ('convnext', 31)])
+def test_smaller_than_one_cell(tiny_models, kind: str, side: int) -> None:
+    tower = OpenClipTower(tiny_models[kind]).eval()
+    for read in (tower.embed_dense, tower.pyramid):
+        with pytest.raises(ConfigError, match=f'pictures of {side} x 64 pixels hold no'):
+            read(torch.randn(1, 3, side, 64))
+        with torch.no_grad():
+            read(torch.randn(1, 3, side + 1, 64))

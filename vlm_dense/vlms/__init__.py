@@ -2,6 +2,8 @@
 
 from vlm_dense.vlms.backbone import TowerBackbone, TowerTail
 from vlm_dense.vlms.centers import mean_features
+from vlm_dense.vlms.clip_resnet import pool_tokens
+from vlm_dense.vlms.clip_vit import tapped_tokens
 from vlm_dense.vlms.crops import crop_regions
 from vlm_dense.vlms.frozen import FrozenTower
 from vlm_dense.vlms.imagenet_tower import ImageNetTower
@@ -19,4 +21,6 @@ __all__ = [
     'TowerTail',
     'crop_regions',
     'mean_features',
+    'pool_tokens',
+    'tapped_tokens',
 ]

@@ -1,38 +1,57 @@
 """The picture half of any open_clip model."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlm_dense.checkpoints.open_clip_models import find_open_clip, load_open_clip
 from vlm_dense.errors import ConfigError
 from vlm_dense.registry import MODELS
+from vlm_dense.vlms.clip_resnet import resnet_cells, resnet_maps
+from vlm_dense.vlms.clip_vit import check_taps, transformer_cells, transformer_maps
+from vlm_dense.vlms.positions import INTERPOLATIONS, Interpolation
+from vlm_dense.vlms.readouts import READOUTS, Readout
+from vlm_dense.vlms.timm_trunk import reads_cells, stage_numbers, trunk_cells, trunk_maps
 from vlm_dense.vlms.tower import ImageTower
+
+Family = Literal['resnet', 'transformer', 'timm', 'other']
 
 
 @MODELS.register_module()
 class OpenClipTower(ImageTower):
     """Pictures to the embedding space of an open_clip model. Weights are looked for on this machine.
 
-    `embed_dense` takes any picture size and gives, for a vision transformer, the last tokens through the final norm and
-    projection, with the positional embedding resized bicubically; for CLIP's ResNet, each cell through the value and
-    output projections of the attention pooling (MaskCLIP's read-out, arXiv:2112.01071, section 3.2). Trunks from timm
-    have no dense read-out here.
+    Three families have maps and cells of pictures of any size: CLIP's ResNets, plain vision transformers (with or
+    without QuickGELU), and timm's convolutional trunks (ConvNeXt). Parameters keep open_clip's names, under ``visual``.
 
     Args:
         name: Architecture, as in ``open_clip.list_models()``, or ``NAME:PRETRAINED`` as one string.
         pretrained: Path of a checkpoint, a tag whose file is in a local cache, or None for random weights that are
             the same in every process.
+        readout: How `embed_dense` reads cells. 'plain': as the tower was trained, the last tokens through final norm
+            and projection, or a ResNet's attention pooling asked by every cell. 'value': MaskCLIP, for transformers and
+            ResNets. 'qq+kk': SCLIP, and 'qq': ClearCLIP, for transformers. None is 'value' for ResNets, the only one
+            whose cells no other cell enters, and 'plain' for the others. The formulas are in ``readouts``.
+        interpolation: How positional embeddings are resized, 'bicubic' or 'bilinear'.
+        taps: After which blocks of a transformer `pyramid` takes its maps, counted from 0; None takes four evenly
+            spaced ones that end with the last.
 
     Raises:
-        ConfigError: If the architecture is unknown.
+        ConfigError: If the architecture is unknown, or lacks the read-out or the taps.
         MissingFileError: If the weights are not on this machine.
         CheckpointError: If the weights do not fit.
     """
 
-    def __init__(self, name: str, pretrained: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        pretrained: str | None = None,
+        readout: Readout | None = None,
+        interpolation: Interpolation = 'bicubic',
+        taps: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         source = find_open_clip(name, pretrained)
         visual: Any = load_open_clip(source, 'image').visual
@@ -44,11 +63,19 @@ class OpenClipTower(ImageTower):
         size = visual.image_size
         self.input_size = int(size[0] if isinstance(size, tuple | list) else size)
         self._source = source
+        self._family = _family(visual)
+        if interpolation not in INTERPOLATIONS:
+            raise ConfigError(f"interpolation='{interpolation}' of OpenClipTower: write 'bicubic' or 'bilinear'.")
+        self.interpolation = interpolation
+        self.readout = self._checked_readout(readout)
+        self.taps = self._checked_taps(taps)
 
     @property
     def fingerprint(self) -> str:
-        """Architecture and SHA-256 of the weights."""
-        return self._source.fingerprint()
+        """Architecture, SHA-256 of the weights, and the settings that are not the usual ones."""
+        usual = {'readout': self._usual_readout, 'interpolation': 'bicubic', 'taps': None}
+        chosen = [f':{key}-{getattr(self, key)}' for key, value in usual.items() if getattr(self, key) != value]
+        return self._source.fingerprint() + ''.join(chosen)
 
     def embed_images(self, images_B3HW: Tensor) -> Tensor:
         """Pictures of `input_size` to (B, D) unit rows, as ``encode_image(normalize=True)``.
@@ -67,50 +94,83 @@ class OpenClipTower(ImageTower):
     def embed_dense(self, images_B3HW: Tensor) -> Tensor:
         """Every cell to (B, D, h, w), unit length along D; h and w are the sides over the stride, rounded down.
 
-        Raises:
-            ConfigError: If the trunk comes from timm or pools by learned queries.
-        """
-        from open_clip.modified_resnet import ModifiedResNet  # open_clip takes seconds to import
-        from open_clip.transformer import VisionTransformer
+        A ResNet's first convolution rounds up instead: a side of 63 pixels gives two cells.
 
-        if isinstance(self.visual, ModifiedResNet):
-            return F.normalize(self._resnet_cells(images_B3HW), dim=1)
-        if isinstance(self.visual, VisionTransformer) and self.visual.attn_pool is None:
-            return F.normalize(self._transformer_cells(images_B3HW), dim=1)
+        Raises:
+            ConfigError: If the trunk has no dense read-out, or a picture is smaller than one cell.
+        """
+        if self._family == 'resnet':
+            cells_BDhw = resnet_cells(self.visual, images_B3HW, self.readout, self.interpolation)
+        elif self._family == 'transformer' and self.visual.attn_pool is None:
+            cells_BDhw = transformer_cells(self.visual, images_B3HW, self.readout, self.interpolation)
+        elif self._family == 'timm' and reads_cells(self.visual):
+            cells_BDhw = trunk_cells(self.visual, images_B3HW)
+        else:
+            raise ConfigError(
+                f"'{self._source.name}' has no dense read-out here. "
+                "Take a plain vision transformer, CLIP's ResNet, or ConvNeXt."
+            )
+        return F.normalize(cells_BDhw, dim=1)
+
+    def pyramid(self, images_B3HW: Tensor) -> tuple[Tensor, ...]:
+        """Raw maps: four stages at strides 4, 8, 16 and 32, or a transformer's taps, all at the stride of its patch.
+
+        Raises:
+            ConfigError: If the trunk has no maps here, or a picture is smaller than one cell.
+        """
+        if self._family == 'resnet':
+            return resnet_maps(self.visual, images_B3HW)
+        if self._family == 'transformer':
+            return transformer_maps(self.visual, images_B3HW, self.taps, self.interpolation)
+        if self._family == 'timm' and stage_numbers(self.visual) is not None:
+            return trunk_maps(self.visual, images_B3HW)
         raise ConfigError(
-            f"'{self._source.name}' has no dense read-out here. "
-            "Take a model with a plain vision transformer or CLIP's ResNet."
+            f"'{self._source.name}' has no pyramid of maps here. "
+            "Take a plain vision transformer, CLIP's ResNet, or ConvNeXt."
         )
 
-    def _resnet_cells(self, images_B3HW: Tensor) -> Tensor:
-        visual: Any = self.visual
-        pool = visual.attnpool
-        x = visual.layer4(visual.layer3(visual.layer2(visual.layer1(visual.stem(images_B3HW)))))
-        cells_BhwC = x.permute(0, 2, 3, 1)
-        return pool.c_proj(pool.v_proj(cells_BhwC)).permute(0, 3, 1, 2)
+    @property
+    def _usual_readout(self) -> Readout:
+        return 'value' if self._family == 'resnet' else 'plain'
 
-    def _transformer_cells(self, images_B3HW: Tensor) -> Tensor:
-        visual: Any = self.visual
-        patches_BChw = visual.conv1(images_B3HW)
-        grid = patches_BChw.shape[2:]
-        tokens_BLC = patches_BChw.flatten(2).transpose(1, 2)
-        start_B1C = visual.class_embedding.to(tokens_BLC.dtype).expand(len(tokens_BLC), 1, -1)
-        tokens_BLC = torch.cat([start_B1C, tokens_BLC], dim=1)
-        tokens_BLC = visual.ln_pre(tokens_BLC + self._positions(grid).to(tokens_BLC.dtype))
-        cells_BLC = visual.ln_post(visual.transformer(tokens_BLC))[:, 1:]
-        if visual.proj is not None:
-            cells_BLC = cells_BLC @ visual.proj
-        return cells_BLC.transpose(1, 2).unflatten(2, grid)
+    def _checked_readout(self, readout: Readout | None) -> Readout:
+        if readout is None or readout == self._usual_readout:
+            return self._usual_readout
+        known: tuple[str, ...] = {'resnet': ('plain', 'value'), 'transformer': READOUTS}.get(self._family, ('plain',))
+        if readout not in known:
+            raise ConfigError(
+                f"readout='{readout}' of OpenClipTower: '{self._source.name}' has {' and '.join(map(repr, known))}."
+            )
+        if self._family == 'transformer' and not isinstance(self._last_attention, nn.MultiheadAttention):
+            raise ConfigError(
+                f"readout='{readout}' of OpenClipTower: '{self._source.name}' has blocks with other attention. "
+                "Use readout='plain'."
+            )
+        return readout
 
-    def _positions(self, grid: torch.Size) -> Tensor:
-        """Positional embeddings for a grid of h x w patches, the class token's first: (1 + h w, C)."""
-        visual: Any = self.visual
-        positions = visual.positional_embedding
-        if tuple(grid) == tuple(visual.grid_size):
-            return positions
-        cells_1Chw = positions[1:].T.unflatten(1, visual.grid_size)[None]
-        resized_1Chw = F.interpolate(cells_1Chw, size=tuple(grid), mode='bicubic', antialias=True, align_corners=False)
-        return torch.cat([positions[:1], resized_1Chw[0].flatten(1).T])
+    @property
+    def _last_attention(self) -> nn.Module:
+        return self.visual.transformer.resblocks[-1].attn
+
+    def _checked_taps(self, taps: Sequence[int] | None) -> tuple[int, ...] | None:
+        if taps is None:
+            return None
+        if self._family != 'transformer':
+            raise ConfigError(f"taps of OpenClipTower: '{self._source.name}' has no blocks to tap. Leave them out.")
+        check_taps(taps, len(self.visual.transformer.resblocks))
+        return tuple(taps)
+
+
+def _family(visual: nn.Module) -> Family:
+    from open_clip.modified_resnet import ModifiedResNet  # open_clip takes seconds to import
+    from open_clip.timm_model import TimmModel
+    from open_clip.transformer import VisionTransformer
+
+    if isinstance(visual, ModifiedResNet):
+        return 'resnet'
+    if isinstance(visual, VisionTransformer):
+        return 'transformer'
+    return 'timm' if isinstance(visual, TimmModel) else 'other'
 
 
 def _to_pixel_scale(values: tuple[float, ...]) -> tuple[float, float, float]:

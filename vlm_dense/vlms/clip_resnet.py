@@ -1,0 +1,72 @@
+"""Maps and cells of CLIP's ResNets."""
+
+from math import isqrt
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vlm_dense.errors import ConfigError
+from vlm_dense.vlms.positions import Interpolation, resize_positions
+from vlm_dense.vlms.readouts import Readout, merge_heads, plain_mix, split_heads
+
+MIN_SIDE = 31  # pixels; the first convolution rounds up, the four halvings after it down
+
+
+def resnet_maps(visual: Any, images_B3HW: Tensor) -> tuple[Tensor, ...]:
+    """The outputs of the four stages, at strides 4, 8, 16 and 32.
+
+    The last is ((H + 1) // 32, (W + 1) // 32) cells.
+
+    Args:
+        visual: open_clip's ``ModifiedResNet``.
+        images_B3HW: Normalised pictures of any size.
+
+    Raises:
+        ConfigError: If a side is shorter than 31 pixels.
+    """
+    height, width = images_B3HW.shape[2:]
+    if min(height, width) < MIN_SIDE:
+        raise ConfigError(f'pictures of {height} x {width} pixels hold no cell of 32 x 32. Pad or enlarge them.')
+    x = visual.stem(images_B3HW)
+    maps = []
+    for stage in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
+        x = stage(x)
+        maps.append(x)
+    return tuple(maps)
+
+
+def resnet_cells(visual: Any, images_B3HW: Tensor, readout: Readout, interpolation: Interpolation) -> Tensor:
+    """Every cell of the last stage in the shared space, raw: (B, D, h, w).
+
+    'value': c_proj(v_proj(x)), with neither attention nor positions (MaskCLIP, arXiv:2112.01071, section 3.2).
+    'plain': each cell asks the attention pooling as the picture's mean does, see `pool_tokens`.
+    """
+    map_BChw = resnet_maps(visual, images_B3HW)[-1]
+    if readout == 'plain':
+        cells_BLD = pool_tokens(visual.attnpool, map_BChw, interpolation)[:, 1:]
+        return cells_BLD.transpose(1, 2).unflatten(2, map_BChw.shape[2:])
+    pool = visual.attnpool
+    return pool.c_proj(pool.v_proj(map_BChw.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+
+
+def pool_tokens(pool: Any, map_BChw: Tensor, interpolation: Interpolation = 'bicubic') -> Tensor:
+    """CLIP's attention pooling with every token as a query, not the mean alone.
+
+    DenseCLIP (arXiv:2112.01518, equation 1) reads the cells this way. The positional embedding is resized to the map.
+
+    Args:
+        pool: open_clip's ``AttentionPool2d``.
+        map_BChw: Last stage, of any size.
+        interpolation: As in `resize_positions`.
+
+    Returns:
+        (B, 1 + h w, D): the pooled vector, then the cells row by row.
+    """
+    cells_BLC = map_BChw.flatten(2).transpose(1, 2)
+    height, width = map_BChw.shape[2:]
+    side = isqrt(len(pool.positional_embedding) - 1)
+    positions_LC = resize_positions(pool.positional_embedding, (side, side), (height, width), interpolation)
+    tokens_BLC = torch.cat([cells_BLC.mean(dim=1, keepdim=True), cells_BLC], dim=1) + positions_LC.to(cells_BLC.dtype)
+    q, k, v = (split_heads(project(tokens_BLC), pool.num_heads) for project in (pool.q_proj, pool.k_proj, pool.v_proj))
+    return pool.c_proj(merge_heads(plain_mix(q, k, v)))

@@ -1,0 +1,107 @@
+"""Maps and cells of open_clip's plain vision transformers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vlm_dense.errors import ConfigError
+from vlm_dense.vlms.positions import Interpolation, resize_positions
+from vlm_dense.vlms.readouts import Readout, read_block
+
+PYRAMID_MAPS = 4
+
+
+def default_taps(blocks: int) -> tuple[int, ...]:
+    """Four evenly spaced block numbers, from 0, that end with the last: 2, 5, 8 and 11 of twelve."""
+    return tuple(-(-(part * blocks) // PYRAMID_MAPS) - 1 for part in range(1, PYRAMID_MAPS + 1))
+
+
+def check_taps(taps: Sequence[int], blocks: int) -> None:
+    """Refuse block numbers that are missing, out of order or beyond the last.
+
+    Raises:
+        ConfigError: If there are such.
+    """
+    if not taps or list(taps) != sorted(set(taps)) or not 0 <= taps[0] <= taps[-1] < blocks:
+        raise ConfigError(
+            f'taps={tuple(taps)} of OpenClipTower: write block numbers from 0 to {blocks - 1}, ascending, each once.'
+        )
+
+
+def start_tokens(visual: Any, images_B3HW: Tensor, interpolation: Interpolation) -> tuple[Tensor, tuple[int, int]]:
+    """What enters the first block, for pictures of any size, and the grid's height and width in cells.
+
+    Pixels beyond the last whole patch do not count, as in open_clip. Patches are never dropped.
+
+    Args:
+        visual: open_clip's ``VisionTransformer``.
+        images_B3HW: Normalised pictures.
+        interpolation: As in `resize_positions`.
+
+    Returns:
+        (B, 1 + h w, C), the picture's own token first; (h, w).
+
+    Raises:
+        ConfigError: If a picture is smaller than one patch.
+    """
+    if any(side < patch for side, patch in zip(images_B3HW.shape[2:], visual.patch_size, strict=True)):
+        height, width = images_B3HW.shape[2:]
+        patch = ' x '.join(str(side) for side in visual.patch_size)
+        raise ConfigError(f'pictures of {height} x {width} pixels hold no patch of {patch}. Pad or enlarge them.')
+    patches_BChw = visual.conv1(images_B3HW)
+    height, width = patches_BChw.shape[2:]
+    cells_BLC = patches_BChw.flatten(2).transpose(1, 2)
+    picture_B1C = visual.class_embedding.to(cells_BLC.dtype).expand(len(cells_BLC), 1, -1)
+    positions_LC = resize_positions(visual.positional_embedding, visual.grid_size, (height, width), interpolation)
+    tokens_BLC = torch.cat([picture_B1C, cells_BLC], dim=1) + positions_LC.to(cells_BLC.dtype)
+    return visual.ln_pre(tokens_BLC), (height, width)
+
+
+def tapped_tokens(
+    visual: Any, images_B3HW: Tensor, taps: Sequence[int], interpolation: Interpolation = 'bicubic'
+) -> tuple[tuple[Tensor, ...], tuple[int, int]]:
+    """All tokens after the given blocks, without the final norm; later blocks do not run.
+
+    Args:
+        visual: open_clip's ``VisionTransformer``.
+        images_B3HW: Normalised pictures of any size.
+        taps: Block numbers from 0, ascending, each once.
+        interpolation: As in `resize_positions`.
+
+    Returns:
+        (B, 1 + h w, C) each, the picture's own token first; (h, w).
+    """
+    tokens_BLC, grid = start_tokens(visual, images_B3HW, interpolation)
+    taken = []
+    for number, block in enumerate(visual.transformer.resblocks[: taps[-1] + 1]):
+        tokens_BLC = block(tokens_BLC)
+        if number in taps:
+            taken.append(tokens_BLC)
+    return tuple(taken), grid
+
+
+def transformer_maps(
+    visual: Any, images_B3HW: Tensor, taps: Sequence[int] | None, interpolation: Interpolation
+) -> tuple[Tensor, ...]:
+    """The cells after the given blocks as (B, C, h, w) maps, all of the patch's stride; None takes `default_taps`."""
+    taps = default_taps(len(visual.transformer.resblocks)) if taps is None else taps
+    taken, grid = tapped_tokens(visual, images_B3HW, sorted(set(taps)), interpolation)
+    maps = dict(zip(sorted(set(taps)), taken, strict=True))
+    return tuple(_as_map(maps[number][:, 1:], grid) for number in taps)
+
+
+def transformer_cells(visual: Any, images_B3HW: Tensor, readout: Readout, interpolation: Interpolation) -> Tensor:
+    """Every cell in the shared space, raw: last block as the read-out says, final norm, projection: (B, D, h, w)."""
+    tokens_BLC, grid = start_tokens(visual, images_B3HW, interpolation)
+    *early, last = visual.transformer.resblocks
+    for block in early:
+        tokens_BLC = block(tokens_BLC)
+    tokens_BLC = last(tokens_BLC) if readout == 'plain' else read_block(last, tokens_BLC, readout)
+    cells_BLC = visual.ln_post(tokens_BLC[:, 1:])
+    return _as_map(cells_BLC if visual.proj is None else cells_BLC @ visual.proj, grid)
+
+
+def _as_map(cells_BLC: Tensor, grid: tuple[int, int]) -> Tensor:
+    return cells_BLC.transpose(1, 2).unflatten(2, grid)

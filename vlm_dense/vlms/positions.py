@@ -1,0 +1,34 @@
+"""Positional embeddings for grids of another shape."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Interpolation = Literal['bicubic', 'bilinear']
+INTERPOLATIONS: tuple[str, ...] = ('bicubic', 'bilinear')
+
+
+def resize_positions(
+    positions_LC: Tensor, native: tuple[int, int], grid: tuple[int, int], interpolation: Interpolation
+) -> Tensor:
+    """Resize the embeddings of a grid of cells; that of the first token, which stands for the picture, is kept.
+
+    Antialiased, corners not aligned, as open_clip resizes the embeddings of a checkpoint. Public code of MaskCLIP and
+    its followers is not antialiased; bilinearly enlarged grids are the same either way, others differ a little.
+
+    Args:
+        positions_LC: (1 + native height * native width, C), row by row.
+        native: Height and width in cells that the embeddings were trained for.
+        grid: Height and width in cells that are wanted.
+        interpolation: 'bicubic' or 'bilinear'.
+
+    Returns:
+        (1 + grid height * grid width, C); ``positions_LC`` itself where the grid is the native one.
+    """
+    if tuple(grid) == tuple(native):
+        return positions_LC
+    cells_1Chw = positions_LC[1:].T.unflatten(1, tuple(native))[None]
+    resized_1Chw = F.interpolate(cells_1Chw, size=tuple(grid), mode=interpolation, antialias=True, align_corners=False)
+    return torch.cat([positions_LC[:1], resized_1Chw[0].flatten(1).T])

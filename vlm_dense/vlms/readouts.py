@@ -1,0 +1,82 @@
+"""What the last attention of a tower does when cells, not the picture, are asked for.
+
+q, k and v are the projections of the tokens, d their width per head, W the output projection of the attention. They are
+(B, N, L, d) each, with N heads and L tokens.
+"""
+
+from collections.abc import Callable
+from math import sqrt
+from typing import Any, Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+Readout = Literal['plain', 'value', 'qq+kk', 'qq']
+READOUTS: tuple[str, ...] = ('plain', 'value', 'qq+kk', 'qq')
+
+
+def plain_mix(q_BNLd: Tensor, k_BNLd: Tensor, v_BNLd: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v: the attention that the tower was trained with."""
+    return _attend(q_BNLd, k_BNLd, v_BNLd)
+
+
+def value_mix(q_BNLd: Tensor, k_BNLd: Tensor, v_BNLd: Tensor) -> Tensor:
+    """v: each token attends to itself only (MaskCLIP, arXiv:2112.01071, section 3.2)."""
+    return v_BNLd
+
+
+def qq_kk_mix(q_BNLd: Tensor, k_BNLd: Tensor, v_BNLd: Tensor) -> Tensor:
+    """(softmax(q q^T / sqrt(d)) + softmax(k k^T / sqrt(d))) v, the sum and not the mean (SCLIP, arXiv:2312.01597)."""
+    return _attend(q_BNLd, q_BNLd, v_BNLd) + _attend(k_BNLd, k_BNLd, v_BNLd)
+
+
+def qq_mix(q_BNLd: Tensor, k_BNLd: Tensor, v_BNLd: Tensor) -> Tensor:
+    """softmax(q q^T / sqrt(d)) v (ClearCLIP, arXiv:2407.12442)."""
+    return _attend(q_BNLd, q_BNLd, v_BNLd)
+
+
+MIXES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    'plain': plain_mix,
+    'value': value_mix,
+    'qq+kk': qq_kk_mix,
+    'qq': qq_mix,
+}
+
+
+def read_block(block: Any, tokens_BLC: Tensor, readout: Readout) -> Tensor:
+    """One pre-norm transformer block, its attention replaced by a read-out's.
+
+    With y = LN1(x) and a = W mix(q, k, v)(y): x + a + FFN(LN2(x + a)) for 'plain', 'value' and 'qq+kk', and a alone for
+    'qq', since ClearCLIP drops the residual and the feed-forward part. Scales of the two branches, where the block has
+    any, stay.
+
+    Args:
+        block: open_clip's ``ResidualAttentionBlock``.
+        tokens_BLC: All tokens, the picture's included: it takes part in every attention.
+        readout: One of `READOUTS`.
+
+    Returns:
+        (B, L, C).
+    """
+    attention = block.attn
+    qkv_BLC3 = F.linear(block.ln_1(tokens_BLC), attention.in_proj_weight, attention.in_proj_bias)
+    q, k, v = (split_heads(part_BLC, attention.num_heads) for part_BLC in qkv_BLC3.chunk(3, dim=-1))
+    answer_BLC = block.ls_1(attention.out_proj(merge_heads(MIXES[readout](q, k, v))))
+    if readout == 'qq':
+        return answer_BLC
+    tokens_BLC = tokens_BLC + answer_BLC
+    return tokens_BLC + block.ls_2(block.mlp(block.ln_2(tokens_BLC)))
+
+
+def split_heads(tokens_BLC: Tensor, heads: int) -> Tensor:
+    """(B, L, N d) to (B, N, L, d)."""
+    return tokens_BLC.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def merge_heads(tokens_BNLd: Tensor) -> Tensor:
+    """(B, N, L, d) to (B, L, N d)."""
+    return tokens_BNLd.transpose(1, 2).flatten(2)
+
+
+def _attend(q_BNLd: Tensor, k_BNLd: Tensor, v_BNLd: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(q_BNLd, k_BNLd, v_BNLd, scale=1 / sqrt(q_BNLd.shape[-1]))

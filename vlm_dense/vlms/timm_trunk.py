@@ -1,0 +1,61 @@
+"""Maps and cells of convolutional trunks that open_clip takes from timm: ConvNeXt and its like."""
+
+from typing import Any
+
+from torch import Tensor
+
+from vlm_dense.errors import ConfigError
+
+STRIDES = (4, 8, 16, 32)
+
+
+def stage_numbers(visual: Any) -> tuple[int, ...] | None:
+    """Which of timm's feature maps are the last ones at strides 4, 8, 16 and 32; None where a stride is missing."""
+    strides = [info['reduction'] for info in getattr(visual.trunk, 'feature_info', ())]
+    if not hasattr(visual.trunk, 'forward_intermediates') or not set(STRIDES) <= set(strides):
+        return None
+    return tuple(len(strides) - 1 - strides[::-1].index(stride) for stride in STRIDES)
+
+
+def reads_cells(visual: Any) -> bool:
+    """Whether the trunk has stages and its maps are averaged, so that its head can take one cell as it takes a mean."""
+    pool = getattr(getattr(visual.trunk, 'head', None), 'global_pool', None)
+    averages = getattr(pool, 'pool_type', None) == 'avg'
+    return stage_numbers(visual) is not None and averages and 'pool' not in dict(visual.head.named_children())
+
+
+def trunk_maps(visual: Any, images_B3HW: Tensor) -> tuple[Tensor, ...]:
+    """The last maps at strides 4, 8, 16 and 32, without the final norm: ConvNeXt's four stages.
+
+    Args:
+        visual: open_clip's ``TimmModel``, of which `stage_numbers` knows the stages.
+        images_B3HW: Normalised pictures of any size.
+
+    Raises:
+        ConfigError: If a side is shorter than 32 pixels.
+    """
+    _check_sides(images_B3HW)
+    return tuple(
+        visual.trunk.forward_intermediates(
+            images_B3HW, indices=list(stage_numbers(visual) or ()), intermediates_only=True, output_fmt='NCHW'
+        )
+    )
+
+
+def trunk_cells(visual: Any, images_B3HW: Tensor) -> Tensor:
+    """Every cell in the shared space, raw: final norm and projection as if the cell were the mean: (B, D, h, w).
+
+    FC-CLIP (arXiv:2308.02487) reads ConvNeXt this way, mask by mask.
+    """
+    _check_sides(images_B3HW)
+    map_BChw = visual.trunk.forward_features(images_B3HW)
+    cells_NC11 = map_BChw.permute(0, 2, 3, 1).flatten(0, 2)[:, :, None, None]
+    cells_ND = visual.head(visual.trunk.forward_head(cells_NC11))
+    batch, _, height, width = map_BChw.shape
+    return cells_ND.unflatten(0, (batch, height, width)).permute(0, 3, 1, 2)
+
+
+def _check_sides(images_B3HW: Tensor) -> None:
+    height, width = images_B3HW.shape[2:]
+    if min(height, width) < STRIDES[-1]:
+        raise ConfigError(f'pictures of {height} x {width} pixels hold no cell of 32 x 32. Pad or enlarge them.')
