@@ -80,7 +80,7 @@ class ClipTextCore(TextCore):
             return states[:, -1]
         if self._pool == 'first':
             return states[:, 0]
-        place_B = ids_BL.argmax(-1) if self._pool == 'argmax' else (ids_BL == self._end_id).int().argmax(-1)
+        place_B = ids_BL.argmax(-1) if self._pool == 'argmax' else ids_BL.eq(self._end_id).int().argmax(-1)
         return states[torch.arange(len(states), device=states.device), place_B]
 
     def _mask(self, ids_BL: Tensor, length: int) -> Tensor | None:
