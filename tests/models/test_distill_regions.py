@@ -92,11 +92,11 @@ def test_crops_end_where_the_picture_ends() -> None:
     """What the padding holds changes nothing."""
     teacher = CropTeacher(tower=TinyTower())
     pictures_B3HW = torch.rand(1, 3, HEIGHT, WIDTH) * 255
-    box = torch.tensor([[10.0, 20.0, 60.0, 70.0]])
+    box = torch.tensor([[10.0, 20.0, 60.0, 70.0], [60.0, 60.0, 70.0, 75.0]])
     shape = (75, 70)
     changed = pictures_B3HW.clone()
-    changed[:, :, 76:] = 0
-    changed[:, :, :, 71:] = 255
+    changed[:, :, 75:] = 0
+    changed[:, :, :, 70:] = 255
     torch.testing.assert_close(teacher(changed, [box], [shape]), teacher(pictures_B3HW, [box], [shape]))
 
 

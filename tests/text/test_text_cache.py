@@ -10,17 +10,10 @@ import safetensors.torch
 import torch
 
 from vlm_dense import folders
+from vlm_dense.checkpoints.row_files import ALIGNMENT, KEY_BYTES
 from vlm_dense.errors import StorageError
 from vlm_dense.text import cache
-from vlm_dense.text.cache import (
-    ALIGNMENT,
-    KEY_BYTES,
-    read_rows,
-    read_tensor,
-    read_unchecked,
-    write_rows,
-    write_tensor,
-)
+from vlm_dense.text.cache import read_rows, read_tensor, read_unchecked, write_rows, write_tensor
 
 
 def keys(count: int) -> torch.Tensor:

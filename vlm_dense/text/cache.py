@@ -1,27 +1,19 @@
 """One table of rows per file on disk, written whole or not at all, checked when read, and mapped into memory."""
 
-import hashlib
-import json
 import logging
-import math
-import mmap
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
+from vlm_dense.checkpoints.row_files import DAMAGE, KEY_BYTES, map_tensors, tensors_sha256, write_tensors
 from vlm_dense.errors import StorageError
-from vlm_dense.folders import cache_root, whole_file
+from vlm_dense.folders import cache_root
 
 TENSOR_NAME = 'text_KD'
 KEYS_NAME = 'row_keys'
-KEY_BYTES = 16
-# Products with rows at such an address are the same to the last bit as with freshly made ones.
-ALIGNMENT = 64
-STORED_TYPES = {'F32': torch.float32, 'F16': torch.float16, 'BF16': torch.bfloat16, 'U8': torch.uint8}
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +52,10 @@ def read_rows(path: Path) -> StoredRows | None:
         stored = _map(path)
     except PermissionError as error:
         raise StorageError(f"'{path}' may not be read. Correct its permissions, or set cache_dir=None.") from error
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except DAMAGE as error:
         logger.warning("cached text embeddings '%s' are damaged (%s) and are made again", path, error)
         return None
-    if stored.metadata.get('sha256') != rows_sha256(stored.text_KD, stored.row_keys):
+    if stored.metadata.get('sha256') != tensors_sha256([stored.text_KD, stored.row_keys]):
         logger.warning("cached text embeddings '%s' do not match their checksum and are made again", path)
         return None
     return stored
@@ -73,30 +65,13 @@ def read_unchecked(path: Path) -> StoredRows | None:
     """A file's keys and free text, without reading the rows to check them; None where it is no such file."""
     try:
         return _map(path)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+    except DAMAGE:
         return None
 
 
 def _map(path: Path) -> StoredRows:
-    """Map a safetensors file (8 bytes of length, a JSON header, then the tensors) from one handle.
-
-    The library opens the name twice, and the two may be different files when another process replaces it.
-    """
-    with open(path, 'rb') as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # torch wants memory that may be written
-    start = 8 + int.from_bytes(mapped[:8], 'little')
-    header = json.loads(mapped[8:start])
-    tensors = []
-    for name in (TENSOR_NAME, KEYS_NAME):
-        shape, (first, last) = header[name]['shape'], header[name]['data_offsets']
-        dtype = STORED_TYPES[header[name]['dtype']]
-        count = math.prod(shape)
-        if last - first != count * dtype.itemsize or start + last > len(mapped):
-            raise ValueError(f'{name} is cut short')
-        tensor = torch.frombuffer(mapped, dtype=dtype, count=count, offset=start + first) if count else torch.empty(0)
-        tensors.append(tensor.to(dtype).view(shape))
-    text_KD, row_keys = tensors
-    return StoredRows(text_KD, row_keys, dict(header.get('__metadata__', {})))
+    (text_KD, row_keys), metadata = map_tensors(path, (TENSOR_NAME, KEYS_NAME))
+    return StoredRows(text_KD, row_keys, metadata)
 
 
 def write_rows(path: Path, text_KD: Tensor, row_keys: Tensor, metadata: dict[str, str]) -> None:
@@ -111,10 +86,8 @@ def write_rows(path: Path, text_KD: Tensor, row_keys: Tensor, metadata: dict[str
     Raises:
         StorageError: If the folder or the file cannot be written.
     """
-    metadata = {**metadata, 'sha256': rows_sha256(text_KD, row_keys)}
     try:
-        with whole_file(path) as file:
-            _save_aligned(file, {TENSOR_NAME: text_KD.contiguous(), KEYS_NAME: row_keys}, metadata)
+        write_tensors(path, {TENSOR_NAME: text_KD, KEYS_NAME: row_keys}, metadata)
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise StorageError(
@@ -135,23 +108,3 @@ def read_tensor(path: Path, rows: int) -> Tensor | None:
 def write_tensor(path: Path, tensor: Tensor, metadata: dict[str, str]) -> None:
     """Write a table without keys. Arguments and errors as in `write_rows`."""
     write_rows(path, tensor, torch.empty(0, KEY_BYTES, dtype=torch.uint8), metadata)
-
-
-def rows_sha256(text_KD: Tensor, row_keys: Tensor) -> str:
-    """SHA-256 of shape, type and bytes of rows and keys, as 64 hex digits."""
-    digest = hashlib.sha256()
-    for tensor in (text_KD, row_keys):
-        digest.update(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _save_aligned(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Save with the first tensor at a multiple of ALIGNMENT, by filling the header up."""
-    save_file(tensors, path, metadata)
-    with open(path, 'rb') as file:
-        start = 8 + int.from_bytes(file.read(8), 'little')
-    missing = -start % ALIGNMENT
-    if missing:
-        # An entry takes '"fill":"",' itself; the header grows in steps of 8 bytes.
-        save_file(tensors, path, {**metadata, 'fill': ' ' * ((missing - len('"fill":"",')) % ALIGNMENT)})

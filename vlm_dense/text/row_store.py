@@ -11,8 +11,9 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from vlm_dense.checkpoints.row_files import KEY_BYTES
 from vlm_dense.errors import StorageError
-from vlm_dense.text.cache import KEY_BYTES, StoredRows, read_rows, read_unchecked, write_rows
+from vlm_dense.text.cache import StoredRows, read_rows, read_unchecked, write_rows
 
 SUFFIX = '.safetensors'
 PART = 'part-'  # begins the name of a file that an unfinished bank left; its rows are as good as any

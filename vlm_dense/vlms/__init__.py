@@ -9,6 +9,7 @@ from vlm_dense.vlms.frozen import FrozenTower
 from vlm_dense.vlms.imagenet_tower import ImageNetTower
 from vlm_dense.vlms.memory import ContentMemory
 from vlm_dense.vlms.open_clip_tower import OpenClipTower
+from vlm_dense.vlms.region_bank import RegionBank
 from vlm_dense.vlms.tower import ImageTower
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     'ImageNetTower',
     'ImageTower',
     'OpenClipTower',
+    'RegionBank',
     'TowerBackbone',
     'TowerTail',
     'crop_regions',

@@ -4,14 +4,17 @@ Source: ViLD (arXiv:2104.13921), Sec. 3.3: embeddings of the region and of a reg
 centre are added and brought to unit length.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn import functional
 
-from vlm_dense.vlms import ContentMemory, FrozenTower, crop_regions
+from vlm_dense.errors import ConfigError
+from vlm_dense.models.branches.picture_frame import is_whole, to_disk
+from vlm_dense.vlms import ContentMemory, FrozenTower, RegionBank, crop_regions
 
 SCALES = (1.0, 1.5)
 CROPS_AT_ONCE = 256  # Bounds memory; the result does not depend on it.
@@ -25,16 +28,38 @@ class CropTeacher(BaseModule):
         scales: Sizes of the crops relative to the region.
         size: Side of a crop in pixels; None takes the tower's own input size.
         memory_bytes: How many embeddings of crops are kept, see `ContentMemory`.
+        bank: Folder of a `RegionBank`: embeddings come from there, that is, from the pictures on disk, before any
+            resizing, flipping or jitter. None computes all.
+        missing: What happens to regions that the bank lacks: 'error', or 'compute' to embed them from the batch.
+
+    Raises:
+        ConfigError: If ``missing`` is neither of its two values.
     """
 
     def __init__(
-        self, tower: dict, scales: Sequence[float] = SCALES, size: int | None = None, memory_bytes: int = 0
+        self,
+        tower: dict,
+        scales: Sequence[float] = SCALES,
+        size: int | None = None,
+        memory_bytes: int = 0,
+        bank: str | None = None,
+        missing: Literal['error', 'compute'] = 'error',
     ) -> None:
         super().__init__()
+        if missing not in ('error', 'compute'):
+            raise ConfigError(f"CropTeacher: missing={missing!r}; write 'error' or 'compute'.")
         self.memory = ContentMemory(memory_bytes)
         self.tower = FrozenTower(tower)
         self.scales = tuple(scales)
         self.size = size or self.tower.input_size
+        self.missing = missing
+        self.bank = None if bank is None else RegionBank(bank, self.name)
+
+    @property
+    def name(self) -> str:
+        """Names all that changes an embedding beside picture and box."""
+        scales = ','.join(f'{scale:g}' for scale in self.scales)
+        return f'{self.tower.fingerprint}|crops {scales} of {self.size} px'
 
     @property
     def embed_dim(self) -> int:
@@ -42,20 +67,65 @@ class CropTeacher(BaseModule):
         return self.tower.embed_dim
 
     @torch.no_grad()
-    def forward(self, pictures_B3HW: Tensor, boxes: list[Tensor], shapes: list[tuple[int, int]]) -> Tensor:
-        """Embeddings of regions.
+    def forward(
+        self,
+        pictures_B3HW: Tensor,
+        boxes: list[Tensor],
+        shapes: list[tuple[int, int]],
+        metas: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Tensor:
+        """Embeddings of regions, from the bank where there is one.
 
         Args:
             pictures_B3HW: RGB, 0..255.
             boxes: Per picture (n, 4) xyxy px.
             shapes: Height and width of every picture without its padding; crops end there.
+            metas: Per picture what its sample says of file, size, resizing and flipping; a bank needs them.
 
         Returns:
             (N, D) unit rows, pictures one after the other.
+
+        Raises:
+            DataError: If the bank lacks a region or is damaged.
+            ConfigError: If the pictures were cropped before, so that the bank cannot be asked.
+            MissingFileError: If there is no bank of this teacher.
         """
+        if self.bank is None or metas is None:
+            return self.compute(pictures_B3HW, boxes, shapes)
+        if self.missing == 'error':
+            pairs = zip(boxes, metas, strict=True)
+            stored = [self.bank.lookup(meta['img_path'], to_disk(boxes_N4, meta)) for boxes_N4, meta in pairs]
+            return _joined(stored, self.embed_dim).to(pictures_B3HW)
+        found, absent, flags = [], [], []
+        for boxes_N4, meta in zip(boxes, metas, strict=True):
+            region_nD, found_N = self._find(boxes_N4, meta)
+            found.append(region_nD)
+            flags.append(found_N)
+            absent.append(boxes_N4[~found_N.to(boxes_N4.device)])
+        found_N = torch.cat(flags).to(pictures_B3HW.device)
+        region_ND = pictures_B3HW.new_empty(len(found_N), self.embed_dim)
+        region_ND[found_N] = _joined(found, self.embed_dim).to(pictures_B3HW)
+        if not found_N.all():
+            region_ND[~found_N] = self.compute(pictures_B3HW, absent, shapes).to(region_ND)
+        return region_ND
+
+    def _find(self, boxes_N4: Tensor, meta: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        assert self.bank is not None
+        if not is_whole(meta):
+            return boxes_N4.new_empty(0, 0), torch.zeros(len(boxes_N4), dtype=torch.bool)
+        return self.bank.find(meta['img_path'], to_disk(boxes_N4, meta))
+
+    @torch.no_grad()
+    def compute(self, pictures_B3HW: Tensor, boxes: list[Tensor], shapes: list[tuple[int, int]]) -> Tensor:
+        """As `forward`, always through the tower."""
         mean_311 = pictures_B3HW.new_tensor(self.tower.mean).view(3, 1, 1)
         std_311 = pictures_B3HW.new_tensor(self.tower.std).view(3, 1, 1)
-        crops_SN3ss = crop_regions((pictures_B3HW - mean_311) / std_311, boxes, self.scales, self.size, shapes)
+        normal_B3HW = (pictures_B3HW - mean_311) / std_311
+        for picture_3HW, (height, width) in zip(normal_B3HW, shapes, strict=True):
+            # RoIAlign reads half a pixel beyond the edge, where it would find padding.
+            picture_3HW[:, height : height + 1] = picture_3HW[:, height - 1 : height]
+            picture_3HW[:, :, width : width + 1] = picture_3HW[:, :, width - 1 : width]
+        crops_SN3ss = crop_regions(normal_B3HW, boxes, self.scales, self.size, shapes)
         # This layout is a third faster on CPUs; the values are the same.
         crops_M3ss = crops_SN3ss.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         chunks = crops_M3ss.split(CROPS_AT_ONCE)
@@ -64,3 +134,8 @@ class CropTeacher(BaseModule):
 
     def _embed(self, crops_N3ss: Tensor) -> tuple[Tensor]:
         return (self.tower.embed_images(crops_N3ss),)
+
+
+def _joined(parts: list[Tensor], width: int) -> Tensor:
+    """Rows of all pictures; those without a row may have any width."""
+    return torch.cat([torch.empty(0, width), *(part for part in parts if len(part))])
