@@ -40,7 +40,9 @@ class ClipTextCore(TextCore):
         self.cls_emb = getattr(text, 'cls_emb', None)
         self.register_buffer('attn_mask', text.attn_mask, persistent=False)
         self._pool = text.pool_type if text is not model else model.text_pool_type
-        self._end_id = getattr(text, 'eos_id' if text is not model else 'text_eos_id', None)  # open_clip 3.0 has none
+        self._end_id: Any = getattr(
+            text, 'eos_id' if text is not model else 'text_eos_id', None
+        )  # open_clip 3.0 has none
         self._pad_id = getattr(text, 'pad_id', 0)
         self._heads = getattr(text, 'heads', 1)
         self._sees_first_padding = not getattr(text, 'correct_cls_mask', False)
