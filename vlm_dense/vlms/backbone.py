@@ -38,7 +38,9 @@ class TowerBackbone(BaseModule):
         super().__init__(init_cfg)
         self.tower: ImageTower = MODELS.build(tower) if isinstance(tower, dict) else tower
         if type(self.tower).pyramid is ImageTower.pyramid:
-            raise ConfigError(f'{type(self.tower).__name__} has no pyramid of stage maps. Use ImageNetTower or OpenClipTower.')
+            raise ConfigError(
+                f'{type(self.tower).__name__} has no pyramid of stage maps. Use ImageNetTower or OpenClipTower.'
+            )
         if memory_bytes and not frozen:
             raise ConfigError('TowerBackbone: a tower that learns cannot be remembered. Set memory_bytes=0.')
         self.memory = ContentMemory(memory_bytes)
