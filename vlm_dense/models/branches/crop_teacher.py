@@ -90,12 +90,22 @@ class CropTeacher(BaseModule):
             ConfigError: If the pictures were cropped before, so that the bank cannot be asked.
             MissingFileError: If there is no bank of this teacher.
         """
-        if self.bank is None or metas is None:
+        if self.bank is None:
             return self.compute(pictures_B3HW, boxes, shapes)
+        assert metas is not None
         if self.missing == 'error':
             pairs = zip(boxes, metas, strict=True)
             stored = [self.bank.lookup(meta['img_path'], to_disk(boxes_N4, meta)) for boxes_N4, meta in pairs]
             return _joined(stored, self.embed_dim).to(pictures_B3HW)
+        return self._look_up_or_compute(pictures_B3HW, boxes, shapes, metas)
+
+    def _look_up_or_compute(
+        self,
+        pictures_B3HW: Tensor,
+        boxes: list[Tensor],
+        shapes: list[tuple[int, int]],
+        metas: Sequence[Mapping[str, Any]],
+    ) -> Tensor:
         found, absent, flags = [], [], []
         for boxes_N4, meta in zip(boxes, metas, strict=True):
             region_nD, found_N = self._find(boxes_N4, meta)
