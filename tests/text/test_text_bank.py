@@ -289,3 +289,17 @@ def test_wrong_switches_are_named(hash_encoder, wrong: dict, named: str) -> None
 def test_not_an_encoder() -> None:
     with pytest.raises(ConfigError, match='int is no text encoder'):
         TextBank(3)  # type: ignore[arg-type]
+
+
+def test_a_vocabulary_asked_again_writes_no_texts(hash_encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models ask at every step."""
+    text_bank = TextBank(hash_encoder, cache_dir=None)
+    vocabulary = Vocabulary(('cat', 'dog'), (False, False), synonyms=((), ('hound',)))
+    first, (names, _) = text_bank(vocabulary), text_bank.rows_of_names(vocabulary)
+
+    def refuse(*args: object) -> None:
+        raise AssertionError('texts were written again')
+
+    monkeypatch.setattr(type(text_bank.prompts), 'texts', refuse)
+    assert text_bank(Vocabulary(('cat', 'dog'), (True, False))) is first
+    assert text_bank.rows_of_names(vocabulary)[0] is names

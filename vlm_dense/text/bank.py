@@ -76,7 +76,7 @@ class TextBank:
         self.averaging, self.synonyms, self.dtype = averaging, synonyms, dtype
         self.cache_dir = banks_folder(cache_dir)
         self.cache_limit = cache_limit
-        self._memory: OrderedDict[bytes, Tensor] = OrderedDict()
+        self._memory: OrderedDict[tuple, Tensor] = OrderedDict()
 
     @property
     def embed_dim(self) -> int:
@@ -97,7 +97,12 @@ class TextBank:
             StorageError: If ``cache_dir`` cannot be read or written.
             VocabularyError: If a text is longer than the encoder reads, or a definition is missing.
         """
-        return self._rows([self._texts(vocabulary, row) for row in range(len(vocabulary))], vocabulary.words)
+        # The key is cheap: a model asks at every step, and the texts of many words in many prompts take long to write.
+        asked = vocabulary.words, vocabulary.synonyms if self.synonyms == 'mean' else (), vocabulary.definitions
+        return self._remembered(
+            asked,
+            lambda: self._rows([self._texts(vocabulary, row) for row in range(len(vocabulary))], vocabulary.words),
+        )
 
     def rows_of_names(self, vocabulary: Vocabulary) -> tuple[Tensor, Tensor]:
         """Embed every name of every word on its own, for scores that take the best name of a word.
@@ -107,8 +112,15 @@ class TextBank:
             (S,) int64; see `vlm_dense.text.averaging.max_over_synonyms`.
         """
         names = [(name, row) for row in range(len(vocabulary)) for name in vocabulary.names(row)]
-        texts = [self.prompts.texts(name, vocabulary.definition(row)) for name, row in names]
-        return self._rows(texts, [name for name, _ in names]), torch.tensor([row for _, row in names])
+        asked = 'names', vocabulary.words, vocabulary.synonyms, vocabulary.definitions
+        name_SD = self._remembered(
+            asked,
+            lambda: self._rows(
+                [self.prompts.texts(name, vocabulary.definition(row)) for name, row in names],
+                [name for name, _ in names],
+            ),
+        )
+        return name_SD, torch.tensor([row for _, row in names])
 
     def cache_file(self, vocabulary: Vocabulary) -> Path | None:
         """Where the bank of a vocabulary is kept, or None without ``cache_dir``."""
@@ -127,18 +139,19 @@ class TextBank:
         space = hashlib.sha256(identity.encode()).hexdigest()[:32]
         return RowStore(self.cache_dir, space, self.cache_limit)
 
-    def _rows(self, texts: list[list[str]], names: Sequence[str]) -> Tensor:
-        row_keys = stack_keys([row_key(row) for row in texts])
-        identity = row_keys.numpy().tobytes()
-        if identity not in self._memory:
-            store = self._store()
-            self._memory[identity] = (
-                self._embed(texts) if store is None else self._embed_stored(store, row_keys, texts, names)
-            )
+    def _remembered(self, asked: tuple, make: Callable[[], Tensor]) -> Tensor:
+        if asked not in self._memory:
+            self._memory[asked] = make()
             if len(self._memory) > VOCABULARIES_IN_MEMORY:
                 self._memory.popitem(last=False)
-        self._memory.move_to_end(identity)
-        return self._memory[identity]
+        self._memory.move_to_end(asked)
+        return self._memory[asked]
+
+    def _rows(self, texts: list[list[str]], names: Sequence[str]) -> Tensor:
+        store = self._store()
+        if store is None:
+            return self._embed(texts)
+        return self._embed_stored(store, stack_keys([row_key(row) for row in texts]), texts, names)
 
     def _embed_stored(self, store: RowStore, row_keys: Tensor, texts: list[list[str]], names: Sequence[str]) -> Tensor:
         text_KD = store.bank(row_keys)
