@@ -11,9 +11,8 @@ from picture_support import GOOD_APT, GOOD_DPKG, KILLED_APT, KILLED_DPKG, LISTIN
 
 from vlm_dense.datasets.pictures.debian import fetch_photographs, is_complete, wanted_files
 from vlm_dense.datasets.pictures.stamps import stamps_source
-from vlm_dense.datasets.pictures.storage import write_file
 from vlm_dense.errors import MissingFileError, StorageError
-from vlm_dense.folders import CACHE_VARIABLE, cache_root
+from vlm_dense.folders import CACHE_VARIABLE
 
 
 @pytest.fixture
@@ -163,24 +162,3 @@ def test_cache_under_a_file_is_a_storage_error(debian, tmp_path):
     (tmp_path / 'taken').write_text('')
     with pytest.raises(StorageError, match='taken'):
         fetch_photographs(tmp_path / 'taken')
-
-
-def test_cache_root_follows_the_environment(monkeypatch, tmp_path):
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
-    assert cache_root() == tmp_path
-    monkeypatch.delenv(CACHE_VARIABLE)
-    assert cache_root() == Path.home() / '.cache' / 'vlm_dense'
-
-
-def test_file_is_replaced_as_a_whole(tmp_path, monkeypatch):
-    path = tmp_path / 'center.safetensors'
-    write_file(path, b'old')
-
-    def fail(source, target):
-        raise OSError(errno.ENOSPC, 'No space left on device')
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, 'replace', fail)
-        with pytest.raises(OSError, match='No space'):
-            write_file(path, b'new')
-    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b'old']

@@ -89,9 +89,10 @@ def write_center(out: Path) -> str:
     if path.is_file():
         return f'{path}: already there'
     import torch
-    from safetensors.torch import save
+    from safetensors.torch import save_file
 
-    from vlm_dense.datasets.pictures.storage import storage_errors, write_file
+    from vlm_dense.datasets.pictures.storage import storage_errors
+    from vlm_dense.folders import whole_file
     from vlm_dense.vlms import ImageNetTower, mean_features
 
     try:
@@ -108,8 +109,8 @@ def write_center(out: Path) -> str:
     xyxy_per_image = [torch.tensor(boxes[image['id']]).reshape(-1, 4) for image in images]
     logging.info('computing mean features of %d training scenes', len(paths))
     features = mean_features(tower, paths, xyxy_per_image)
-    with storage_errors(path, CENTER_BYTES, 'Free some room, or choose another folder.'):
-        write_file(path, save({name: feature.contiguous() for name, feature in features.items()}))
+    with storage_errors(path, CENTER_BYTES, 'Free some room, or choose another folder.'), whole_file(path) as file:
+        save_file({name: feature.contiguous() for name, feature in features.items()}, file)
     return f'{path}: {", ".join(sorted(features))}'
 
 

@@ -131,13 +131,3 @@ def _replace_folder(new: Path, target: Path) -> None:
         raise
     finally:
         shutil.rmtree(old, ignore_errors=True)
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file so that it is complete or absent, also when the process is killed."""
-    partial = path.with_name(f'{path.name}.tmp-{os.getpid()}')
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
