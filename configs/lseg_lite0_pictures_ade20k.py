@@ -4,7 +4,7 @@ No word of ADE20K counts as seen: `unseen_miou` is the figure. The recipe calls 
 most of ADE20K's pixels are floors, walls and skies: expect little.
 """
 
-_base_ = ['lseg_lite0_pictures.py']
+_base_ = ['lseg_lite0_pictures.py', '_base_/ade20k.py']
 words = dict(file='{{fileDirname}}/../vlm_dense/datasets/vocabularies/ade20k.json')
 
 pipeline = [
@@ -20,17 +20,11 @@ val_dataloader = dict(
     num_workers=2,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='vlm_dense.VocabularySegDataset',
         vocabulary=words,
-        background=False,
-        reduce_zero_label=True,
-        img_suffix='.jpg',
-        seg_map_suffix='.png',
-        data_root='data/ade/ADEChallengeData2016',
-        data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
-        remedy='unpack ADEChallengeData2016.zip of the MIT Scene Parsing Benchmark into data/ade.',
+        data_prefix=_base_.ade20k_validation,
         test_mode=True,
         pipeline=pipeline,
+        **_base_.ade20k,
     ),
 )
 test_dataloader = val_dataloader

@@ -3,7 +3,7 @@
 Weights of the backbone: see projects/lseg/README.md.
 """
 
-_base_ = ['_base_/segmentation_runtime.py']
+_base_ = ['_base_/segmentation_runtime.py', '_base_/ade20k.py']
 custom_imports = dict(imports=['projects.lseg'])
 crop_size = (480, 480)
 word_file = '{{fileDirname}}/../vlm_dense/datasets/vocabularies/ade20k.json'
@@ -61,16 +61,6 @@ test_pipeline = [
     dict(type='PackSegInputs'),
     dict(type='vlm_dense.AttachVocabulary', vocabulary=words),
 ]
-dataset = dict(
-    type='vlm_dense.VocabularySegDataset',
-    vocabulary=words,
-    background=False,
-    reduce_zero_label=True,
-    img_suffix='.jpg',
-    seg_map_suffix='.png',
-    data_root='data/ade/ADEChallengeData2016',
-    remedy='unpack ADEChallengeData2016.zip of the MIT Scene Parsing Benchmark into data/ade.',
-)
 train_dataloader = dict(
     batch_size=4,
     num_workers=4,
@@ -78,8 +68,9 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
+        vocabulary=words,
         pipeline=train_pipeline,
-        **dataset,
+        **_base_.ade20k,
     ),
 )
 val_dataloader = dict(
@@ -88,9 +79,10 @@ val_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
+        data_prefix=_base_.ade20k_validation,
+        vocabulary=words,
         pipeline=test_pipeline,
-        **dataset,
+        **_base_.ade20k,
     ),
 )
 test_dataloader = val_dataloader
@@ -108,4 +100,3 @@ optim_wrapper = dict(
 param_scheduler = dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=240, by_epoch=True)
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=240, val_interval=20)
 default_hooks = dict(checkpoint=dict(interval=20))
-del dataset

@@ -1,0 +1,11 @@
+# ADE20K-150 in mmseg's usual place; a recipe adds the vocabulary, the part and the pipeline.
+ade20k = dict(
+    type='vlm_dense.VocabularySegDataset',
+    background=False,
+    reduce_zero_label=True,
+    img_suffix='.jpg',
+    seg_map_suffix='.png',
+    data_root='data/ade/ADEChallengeData2016',
+    remedy='unpack ADEChallengeData2016.zip of the MIT Scene Parsing Benchmark into data/ade.',
+)
+ade20k_validation = dict(img_path='images/validation', seg_map_path='annotations/validation')
