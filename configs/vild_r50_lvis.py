@@ -23,7 +23,7 @@ model = dict(
     branches=dict(
         image=dict(
             type='vlm_dense.DistillRegions',
-            teacher=dict(tower=dict(type='vlm_dense.OpenClipTower', **clip), scales=(1.0, 1.5)),
+            teacher=dict(tower=dict(type='vlm_dense.OpenClipTower', **clip), scales=(1.0, 1.5), fit='center'),
             weight=0.5,
             max_regions=300,
         )

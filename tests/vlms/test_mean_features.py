@@ -20,9 +20,12 @@ def pictures(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def as_input(path: Path) -> torch.Tensor:
-    pixels = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)[None].float()
-    return pixels / 127.5 - 1
+def pixels(path: Path) -> torch.Tensor:
+    return torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)[None]
+
+
+def as_input(pixels_B3HW: torch.Tensor) -> torch.Tensor:
+    return pixels_B3HW / 127.5 - 1
 
 
 @torch.no_grad()
@@ -30,11 +33,11 @@ def test_equals_means_by_hand(pictures: list[Path]) -> None:
     boxes = [torch.tensor([[0.0, 0, 40, 40], [10, 10, 90, 60]]), torch.tensor([[5.0, 5, 60, 90]])]
     means = mean_features(ImageNetTower(), pictures, boxes)
     for stride in (16, 32):
-        maps = [ImageNetTower(output_stride=stride).features(as_input(path)) for path in pictures]
+        maps = [ImageNetTower(output_stride=stride).features(as_input(pixels(path))) for path in pictures]
         cells = torch.cat([m[0].flatten(1) for m in maps], dim=1)
         torch.testing.assert_close(means[f'map{stride}'], cells.mean(dim=1), atol=1e-5, rtol=1e-4)
-    crops = [crop_regions(as_input(p), [b], scales=(1.0,))[0] for p, b in zip(pictures, boxes, strict=True)]
-    pooled = ImageNetTower().features(torch.cat(crops)).mean(dim=(2, 3))
+    crops = [crop_regions(pixels(p), [b], scales=(1.0,))[0] for p, b in zip(pictures, boxes, strict=True)]
+    pooled = ImageNetTower().features(as_input(torch.cat(crops))).mean(dim=(2, 3))
     torch.testing.assert_close(means['crop'], pooled.mean(dim=0), atol=1e-5, rtol=1e-4)
 
 

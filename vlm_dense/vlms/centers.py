@@ -44,13 +44,13 @@ def mean_features(
     totals = {name: torch.zeros(FEATURE_WIDTH, dtype=torch.float64) for name in ('crop', 'map16', 'map32')}
     counts = dict.fromkeys(totals, 0)
     for number, path in enumerate(image_paths):
-        image_13HW = _read_picture(Path(path), tower).to(device)
-        early_1Chw = towers[32].early_features(image_13HW)
+        picture_13HW = _read_picture(Path(path)).to(device)
+        early_1Chw = towers[32].early_features(tower.normalize(picture_13HW))
         for stride, at_stride in towers.items():
             _add(totals, counts, f'map{stride}', at_stride.late_features(early_1Chw)[0].flatten(1).T)
         boxes = None if boxes_per_image is None else boxes_per_image[number]
-        for crops_N3SS in _crops(image_13HW, boxes, tower.input_size):
-            _add(totals, counts, 'crop', towers[32].features(crops_N3SS).mean(dim=(2, 3)))
+        for crops_N3SS in _crops(picture_13HW, boxes, tower.input_size):
+            _add(totals, counts, 'crop', towers[32].features(tower.normalize(crops_N3SS)).mean(dim=(2, 3)))
     if not all(counts.values()):
         raise DataError('mean features need at least one picture and one box. Give the training pictures.')
     return {name: (total / counts[name]).float() for name, total in totals.items()}
@@ -61,23 +61,22 @@ def _add(totals: dict[str, Tensor], counts: dict[str, int], name: str, rows_ND: 
     counts[name] += len(rows_ND)
 
 
-def _crops(image_13HW: Tensor, boxes: Tensor | None, size: int) -> Iterator[Tensor]:
+def _crops(picture_13HW: Tensor, boxes: Tensor | None, size: int) -> Iterator[Tensor]:
     if boxes is None:
-        height, width = image_13HW.shape[2:]
+        height, width = picture_13HW.shape[2:]
         boxes = torch.tensor([[0, 0, width, height]])
     for chunk in boxes.split(CROP_CHUNK):
         if len(chunk):
-            yield crop_regions(image_13HW, [chunk], scales=(1.0,), size=size)[0]
+            yield crop_regions(picture_13HW, [chunk], scales=(1.0,), size=size)[0]
 
 
-def _read_picture(path: Path, tower: ImageNetTower) -> Tensor:
-    """Read a picture as (1, 3, H, W), RGB, normalised for the tower."""
+def _read_picture(path: Path) -> Tensor:
+    """Read a picture as (1, 3, H, W) uint8, RGB."""
     try:
         with Image.open(path) as image:
-            pixels = np.asarray(image.convert('RGB'), dtype=np.float32)
+            pixels = np.array(image.convert('RGB'))
     except FileNotFoundError as error:
         raise MissingFileError(f"there is no picture '{path}'. Check the path.") from error
     except (UnidentifiedImageError, OSError) as error:
         raise DataError(f"the picture '{path}' cannot be read ({error}). Replace it.") from error
-    pixels_HW3 = (torch.from_numpy(pixels) - torch.tensor(tower.mean)) / torch.tensor(tower.std)
-    return pixels_HW3.permute(2, 0, 1)[None].contiguous()
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None]

@@ -57,6 +57,10 @@ class FrozenTower(nn.Module):
         """Names the tower, its weights and its settings."""
         return self.tower.fingerprint
 
+    def normalize(self, pictures_B3HW: Tensor) -> Tensor:
+        """As `ImageTower.normalize`."""
+        return self.tower.normalize(pictures_B3HW)
+
     @torch.no_grad()
     def pyramid(self, images_B3HW: Tensor) -> tuple[Tensor, ...]:
         """As `ImageTower.pyramid`."""

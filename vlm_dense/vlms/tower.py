@@ -1,5 +1,8 @@
 """What every image tower offers."""
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 from vlm_dense.errors import ConfigError
@@ -23,6 +26,10 @@ class ImageTower(nn.Module):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     input_size: int
+
+    def normalize(self, pictures_B3HW: Tensor) -> Tensor:
+        """RGB pictures with values 0..255, of any dtype, to what the tower takes: (x - mean) / std in float32."""
+        return normalize(pictures_B3HW, self.mean, self.std)
 
     @property
     def fingerprint(self) -> str:
@@ -48,3 +55,19 @@ class ImageTower(nn.Module):
         return ConfigError(
             f'{type(self).__name__} has no {what.removeprefix("a ").removeprefix("an ")}. Use another tower.'
         )
+
+
+def normalize(pictures_B3HW: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(x - mean) / std per channel, in float32 unless the pictures are wider.
+
+    Args:
+        pictures_B3HW: Of any dtype.
+        mean: One per channel.
+        std: As ``mean``.
+    """
+    dtype = torch.promote_types(pictures_B3HW.dtype, torch.float32)
+    images_B3HW = pictures_B3HW.to(dtype, copy=True)
+    scale_311 = 1 / images_B3HW.new_tensor(std).view(3, 1, 1)
+    shift_311 = -images_B3HW.new_tensor(mean).view(3, 1, 1) * scale_311
+    # In place: on CPUs fresh memory costs more than the arithmetic.
+    return images_B3HW.mul_(scale_311).add_(shift_311)
