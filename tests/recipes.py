@@ -120,9 +120,8 @@ def shrink_mask_rcnn(config: Config) -> None:
 def shrink_lseg(config: Config) -> None:
     """ViT with the DPT decoder."""
     model = config.model
-    model.backbone.update(img_size=(SIDE, SIDE), embed_dims=32, num_layers=4, num_heads=2, out_indices=(0, 1, 2, 3))
-    model.backbone.init_cfg = None
-    model.decode_head.update(in_channels=32, reassemble_channels=(8, 8, 8, 8), channels=16)
+    model.backbone.tower.update(name='test_vit', pretrained=None, taps=(0, 1, 2, 3))
+    model.decode_head.update(in_channels=64, reassemble_channels=(8, 8, 8, 8), channels=16)
     model.text_bank = dict(type='vlm_dense.HashedBank')
     model.data_preprocessor.size = (SIDE, SIDE)
     model.test_cfg.update(crop_size=(SIDE, SIDE), stride=(64, 64))
