@@ -23,6 +23,9 @@ CROPS_AT_ONCE = 256  # Bounds memory; the result does not depend on it.
 class CropTeacher(BaseModule):
     """Region embeddings of a frozen tower; nothing of it enters a state dict.
 
+    Attributes:
+        embed_dim: Width D of the embeddings.
+
     Args:
         tower: Config of an image tower.
         scales: Sizes of the crops relative to the region.
@@ -30,7 +33,8 @@ class CropTeacher(BaseModule):
         memory_bytes: How many embeddings of crops are kept, see `ContentMemory`.
         bank: Folder of a `RegionBank`: embeddings come from there, that is, from the pictures on disk, before any
             resizing, flipping or jitter. None computes all.
-        missing: What happens to regions that the bank lacks: 'error', or 'compute' to embed them from the batch.
+        missing: What happens to regions that the bank lacks: 'error', or 'compute' to embed them from the batch. With
+            'error' the tower is built to name the bank, and not kept: training holds no teacher.
 
     Raises:
         ConfigError: If ``missing`` is neither of its two values.
@@ -49,22 +53,13 @@ class CropTeacher(BaseModule):
         if missing not in ('error', 'compute'):
             raise ConfigError(f"CropTeacher: missing={missing!r}; write 'error' or 'compute'.")
         self.memory = ContentMemory(memory_bytes)
-        self.tower = FrozenTower(tower)
+        frozen = FrozenTower(tower)
+        self.embed_dim = frozen.embed_dim
         self.scales = tuple(scales)
-        self.size = size or self.tower.input_size
+        self.size = size or frozen.input_size
         self.missing = missing
-        self.bank = None if bank is None else RegionBank(bank, self.name)
-
-    @property
-    def name(self) -> str:
-        """Names all that changes an embedding beside picture and box."""
-        scales = ','.join(f'{scale:g}' for scale in self.scales)
-        return f'{self.tower.fingerprint}|crops {scales} of {self.size} px'
-
-    @property
-    def embed_dim(self) -> int:
-        """Width D of the embeddings."""
-        return self.tower.embed_dim
+        self.bank = None if bank is None else RegionBank(bank, teacher_name(frozen, self.scales, self.size))
+        self.tower = frozen if bank is None or missing == 'compute' else None
 
     @torch.no_grad()
     def forward(
@@ -127,9 +122,14 @@ class CropTeacher(BaseModule):
 
     @torch.no_grad()
     def compute(self, pictures_B3HW: Tensor, boxes: list[Tensor], shapes: list[tuple[int, int]]) -> Tensor:
-        """As `forward`, always through the tower."""
-        mean_311 = pictures_B3HW.new_tensor(self.tower.mean).view(3, 1, 1)
-        std_311 = pictures_B3HW.new_tensor(self.tower.std).view(3, 1, 1)
+        """As `forward`, always through the tower.
+
+        Raises:
+            ConfigError: If all answers are to come from the bank, so that there is no tower.
+        """
+        tower = self._kept_tower()
+        mean_311 = pictures_B3HW.new_tensor(tower.mean).view(3, 1, 1)
+        std_311 = pictures_B3HW.new_tensor(tower.std).view(3, 1, 1)
         normal_B3HW = (pictures_B3HW - mean_311) / std_311
         for picture_3HW, (height, width) in zip(normal_B3HW, shapes, strict=True):
             # RoIAlign reads half a pixel beyond the edge, where it would find padding.
@@ -143,7 +143,18 @@ class CropTeacher(BaseModule):
         return functional.normalize(embeddings.unflatten(0, crops_SN3ss.shape[:2]).sum(0), dim=1)
 
     def _embed(self, crops_N3ss: Tensor) -> tuple[Tensor]:
-        return (self.tower.embed_images(crops_N3ss),)
+        return (self._kept_tower().embed_images(crops_N3ss),)
+
+    def _kept_tower(self) -> FrozenTower:
+        if self.tower is None:
+            raise ConfigError("this CropTeacher answers from its bank alone. Set missing='compute' to embed regions.")
+        return self.tower
+
+
+def teacher_name(tower: FrozenTower, scales: Sequence[float], size: int) -> str:
+    """Names all that changes an embedding beside picture and box: tower, weights, crop settings."""
+    written = ','.join(f'{scale:g}' for scale in scales)
+    return f'{tower.fingerprint}|crops {written} of {size} px'
 
 
 def _joined(parts: list[Tensor], width: int) -> Tensor:
