@@ -117,12 +117,14 @@ def compare_bank(teacher_config: dict, picture: Image.Image, boxes_N4: Tensor, f
     path = str(folder / 'picture.png')
     picture.save(path)
     pictures_B3HW = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
-    teacher = CropTeacher(**teacher_config)
+    teacher = CropTeacher(**teacher_config, bank=str(folder / 'bank'), missing='compute')
+    assert teacher.bank is not None
+    name = teacher.bank.teacher
     region_ND = teacher.compute(pictures_B3HW, [boxes_N4], [(HEIGHT, WIDTH)])
-    RegionBank(folder / 'bank', teacher.name).add([(path, boxes_N4, region_ND)])
+    teacher.bank.add([(path, boxes_N4, region_ND)])
 
     def read() -> Tensor:
-        return RegionBank(folder / 'bank', teacher.name).lookup(path, boxes_N4)
+        return RegionBank(folder / 'bank', name).lookup(path, boxes_N4)
 
     assert torch.equal(read(), region_ND)
     recompute_s, read_s = alternate(lambda: teacher.compute(pictures_B3HW, [boxes_N4], [(HEIGHT, WIDTH)]), read)

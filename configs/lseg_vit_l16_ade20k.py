@@ -15,18 +15,16 @@ model = dict(
         type='SegDataPreProcessor', mean=[127.5] * 3, std=[127.5] * 3, bgr_to_rgb=True, size=crop_size
     ),
     backbone=dict(
-        type='VisionTransformer',
-        img_size=(384, 384),
-        patch_size=16,
-        patch_bias=True,
-        embed_dims=1024,
-        num_layers=24,
-        num_heads=16,
-        out_indices=(5, 11, 17, 23),
-        output_cls_token=True,
-        norm_cfg=dict(type='LN', eps=1e-6),
-        interpolate_mode='bilinear',
-        init_cfg=dict(type='Pretrained', checkpoint='checkpoints/vit_large_patch16_384.pth'),
+        type='vlm_dense.TowerBackbone',
+        tower=dict(
+            type='vlm_dense.TimmTower',
+            name='vit_large_patch16_384',
+            pretrained='vit_large_patch16_384.safetensors',
+            taps=(5, 11, 17, 23),
+            interpolation='bilinear',
+        ),
+        class_token=True,
+        frozen=False,
     ),
     decode_head=dict(
         type='vlm_dense.DPTPixelHead',

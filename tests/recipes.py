@@ -5,6 +5,7 @@ ships are replaced by `HashedBank` and `OneConvTower`.
 """
 
 import hashlib
+import importlib.util
 import json
 import shutil
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlm_dense.registry import MODELS
+from vlm_dense.registry import DATASETS, MODELS
 from vlm_dense.text.vocabulary import Vocabulary
 from vlm_dense.vlms import ImageTower
 
@@ -47,16 +48,19 @@ class HashedBank:
 
 @MODELS.register_module()
 class OneConvTower(ImageTower):
-    """One convolution of CLIP ViT-B/32's width."""
+    """One convolution of CLIP ViT-B/32's width, the same whenever it is made."""
 
     mean = (122.8, 116.7, 104.1)
     std = (68.5, 66.6, 70.3)
     input_size = 32
+    fingerprint = 'one convolution'
 
     def __init__(self, embed_dim: int = CLIP_WIDTH) -> None:
         super().__init__()
         self.embed_dim = embed_dim
         self.conv = nn.Conv2d(3, embed_dim, 32)
+        self.conv.weight.data.normal_(std=0.02, generator=torch.Generator().manual_seed(0))
+        self.conv.bias.data.zero_()
 
     def embed_images(self, images_B3HW: Tensor) -> Tensor:
         return functional.normalize(self.conv(images_B3HW).flatten(1), dim=1)
@@ -120,9 +124,8 @@ def shrink_mask_rcnn(config: Config) -> None:
 def shrink_lseg(config: Config) -> None:
     """ViT with the DPT decoder."""
     model = config.model
-    model.backbone.update(img_size=(SIDE, SIDE), embed_dims=32, num_layers=4, num_heads=2, out_indices=(0, 1, 2, 3))
-    model.backbone.init_cfg = None
-    model.decode_head.update(in_channels=32, reassemble_channels=(8, 8, 8, 8), channels=16)
+    model.backbone.tower.update(name='test_vit', pretrained=None, taps=(0, 1, 2, 3))
+    model.decode_head.update(in_channels=64, reassemble_channels=(8, 8, 8, 8), channels=16)
     model.text_bank = dict(type='vlm_dense.HashedBank')
     model.data_preprocessor.size = (SIDE, SIDE)
     model.test_cfg.update(crop_size=(SIDE, SIDE), stride=(64, 64))
@@ -205,9 +208,25 @@ def write_ade20k_data(root: Path) -> None:
             Image.fromarray(labels).save(folder / 'annotations' / part / f'{number}.png')
 
 
+def write_region_bank(root: Path) -> None:
+    """What `tools/precompute_regions.py` writes for the miniature of the recipe that reads a bank."""
+    spec = importlib.util.spec_from_file_location('precompute_regions', ROOT / 'tools' / 'precompute_regions.py')
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    config = tiny_recipe('vild_r50_lvis_bank.py', root)
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    proposals = {f'{number}.jpg': [[4, 4, 60, 50], [20, 30, 90, 90]] for number in range(2)}
+    boxes = tool.picture_boxes(dataset, proposals, with_truth=True)
+    (teacher,) = tool.teacher_configs(config)
+    tool.fill(teacher, dataset, boxes, rank=0, world_size=1, device='cpu', save_every=200)
+
+
 def write_data(root: Path, pictures_root: Path) -> None:
-    """Data for every recipe: LVIS, COCO, ADE20K and the built-in pictures."""
+    """Data for every recipe: LVIS with a bank of regions, COCO, ADE20K and the built-in pictures."""
     write_boxes_data(root)
+    write_region_bank(root)
     write_ade20k_data(root)
     shutil.copytree(pictures_root / 'data' / 'pictures', root / 'data' / 'pictures')
 

@@ -156,7 +156,7 @@ def fill(
     """Compute the share of one process of a teacher's bank, and say what was done."""
     from vlm_dense.models.branches import CropTeacher
 
-    teacher = CropTeacher(**config).to(device)
+    teacher = CropTeacher(**{**config, 'missing': 'compute'}).to(device)
     bank, own = teacher.bank, list(boxes)[rank::world_size]
     bank.remove_damaged()
     pending: list = []

@@ -96,6 +96,15 @@ def test_the_bank_and_not_the_tower_answers(folder: Path) -> None:
     assert with_bank(folder)(pictures_B3HW, none, SIDES, metas).shape == (0, 16)
 
 
+def test_a_tower_that_will_not_be_asked_is_not_kept(folder: Path) -> None:
+    teacher = with_bank(folder)
+    assert teacher.tower is None
+    assert teacher.embed_dim == 16
+    with pytest.raises(ConfigError, match='answers from its bank alone'):
+        teacher.compute(torch.zeros(1, 3, 96, 128), REGIONS[:1], SIDES[:1])
+    assert with_bank(folder, missing='compute').tower is not None
+
+
 def test_missing_regions_are_an_error_or_computed(folder: Path) -> None:
     pictures_B3HW, samples = batch(folder)
     metas = [one.metainfo for one in samples]

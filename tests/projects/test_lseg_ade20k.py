@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
-from recipes import CONFIGS, SIDE, tiny_recipe, write_ade20k_data
+from recipes import CONFIGS, tiny_recipe, write_ade20k_data
 
 from vlm_dense.errors import MissingFileError
 from vlm_dense.registry import DATASETS, MODELS
@@ -45,7 +45,7 @@ def test_shrunk_recipe_steps_and_predicts(config: Config, tmp_path: Path) -> Non
     assert first['loss'].isfinite()
     assert second['loss'].isfinite()
     assert not torch.equal(
-        before['backbone.patch_embed.projection.weight'], model.backbone.patch_embed.projection.weight
+        before['backbone.tower.trunk.patch_embed.proj.weight'], model.backbone.tower.trunk.patch_embed.proj.weight
     )
     assert not torch.equal(before['decode_head.refine.conv.weight'], model.decode_head.refine.conv.weight)
 
@@ -75,43 +75,55 @@ def test_words_are_those_of_the_label_maps(config: Config) -> None:
     assert words == tuple(word.strip() for word in ADE20KDataset.METAINFO['classes'])
 
 
-def test_backbone_has_the_published_sizes() -> None:
-    """Widths are compared on two layers, so that 300 million parameters need not be made."""
-    backbone = Config.fromfile(CONFIGS / NAME).model.backbone
-    init_default_scope('mmseg')
-    with torch.device('meta'):
-        published = timm.create_model('vit_large_patch16_384', num_classes=0)
-        two_layers = timm.create_model('vit_large_patch16_384', num_classes=0, depth=2)
-    assert backbone.num_layers == len(published.blocks)
-    backbone.update(num_layers=2, out_indices=(0, 1), init_cfg=None)
-    # Our taps come before the final norm.
-    expected = sum(p.numel() for name, p in two_layers.named_parameters() if not name.startswith('norm.'))
-    assert sum(p.numel() for p in MODELS.build(backbone).parameters()) == expected
-
-
-def test_backbone_equals_timm_after_conversion() -> None:
-    """mmseg's converter turns timm's weights into the recipe's backbone: same taps, same class tokens."""
+def test_backbone_is_the_published_network() -> None:
+    """Without numbers: 300 million parameters need not be made."""
     settings = Config.fromfile(CONFIGS / NAME).model.backbone
-    init_default_scope('mmseg')
-    small = dict(num_layers=2, embed_dims=64, num_heads=4, img_size=(SIDE, SIDE), out_indices=(0, 1), init_cfg=None)
-    backbone = MODELS.build({**settings, **small})
-    backbone.eval()  # mmseg's returns None
-    reference = timm.create_model('vit_large_patch16_384', depth=2, embed_dim=64, num_heads=4, img_size=SIDE).eval()
-    for parameter in reference.parameters():
+    with torch.device('meta'):
+        published = timm.create_model('vit_large_patch16_384')
+        backbone = MODELS.build({**settings, 'tower': {**settings.tower, 'pretrained': None}})
+    assert (len(published.blocks), published.embed_dim) == (24, 1024)
+    assert backbone.tower.taps == (5, 11, 17, 23)
+    # The taps come before the final norm.
+    left_out = ('norm.', 'head.')
+    expected = {name: w.shape for name, w in published.state_dict().items() if not name.startswith(left_out)}
+    found = {name.removeprefix('tower.trunk.'): w.shape for name, w in backbone.state_dict().items()}
+    assert found == expected
+    assert all(parameter.requires_grad for parameter in backbone.parameters())
+
+
+@pytest.mark.parametrize('size', [(160, 160), (192, 240)])
+def test_backbone_reads_timms_file_and_equals_mmsegs(tmp_path: Path, size: tuple[int, int]) -> None:
+    """mmseg's ViT, filled through mmseg's converter: same taps, same class tokens, at larger crops too."""
+    small = 'test_vit'  # 6 blocks, width 64, pictures of 160 pixels
+    theirs = timm.create_model(small)
+    for parameter in theirs.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    converter = Path(mmseg.__file__).parent / '.mim' / 'tools' / 'model_converters' / 'vit2mmseg.py'
-    weights = runpy.run_path(str(converter))['convert_vit'](reference.state_dict())
-    missing, unexpected = backbone.load_state_dict(weights, strict=False)
-    assert (missing, unexpected) == ([], ['ln1.weight', 'ln1.bias'])
-    images = torch.randn(1, 3, SIDE, SIDE)
-    with torch.no_grad():
-        expected = reference.forward_intermediates(
-            images, indices=[0, 1], return_prefix_tokens=True, intermediates_only=True
+    torch.save(theirs.state_dict(), tmp_path / 'timm.pth')
+    settings = Config.fromfile(CONFIGS / NAME).model.backbone
+    settings.tower.update(name=small, pretrained=str(tmp_path / 'timm.pth'), taps=(0, 1, 3, 5))
+    backbone = MODELS.build(settings)
+    init_default_scope('mmseg')
+    sizes = dict(img_size=(160, 160), embed_dims=64, num_layers=6, num_heads=2, mlp_ratio=3, out_indices=(0, 1, 3, 5))
+    norm = dict(type='LN', eps=1e-6)
+    reference = MODELS.build(
+        dict(
+            type='VisionTransformer',
+            patch_bias=True,
+            output_cls_token=True,
+            norm_cfg=norm,
+            interpolate_mode='bilinear',
+            **sizes,
         )
-        found = backbone(images)
-    for (map_BChw, prefix_BLC), (found_BChw, token_BC) in zip(expected, found, strict=True):
-        torch.testing.assert_close(found_BChw, map_BChw, atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(token_BC, prefix_BLC[:, 0], atol=1e-4, rtol=1e-4)
+    )
+    reference.eval()  # mmseg's returns None
+    converter = Path(mmseg.__file__).parent / '.mim' / 'tools' / 'model_converters' / 'vit2mmseg.py'
+    weights = runpy.run_path(str(converter))['convert_vit'](theirs.state_dict())
+    missing, unexpected = reference.load_state_dict(weights, strict=False)
+    assert (missing, unexpected) == ([], ['ln1.weight', 'ln1.bias'])
+    images = torch.randn(2, 3, *size)
+    with torch.no_grad():
+        for found, expected in zip(backbone.eval()(images), reference(images), strict=True):
+            torch.testing.assert_close(found, tuple(expected), atol=1e-4, rtol=1e-4)
 
 
 def test_zero_shot_evaluation_names_the_absent_data(tmp_path: Path) -> None:

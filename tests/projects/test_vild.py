@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
-from recipes import CONFIGS, SIDE, tiny_recipe, write_boxes_data
+from recipes import CONFIGS, SIDE, tiny_recipe, write_boxes_data, write_region_bank
 from torch.nn import functional
 
 from vlm_dense.errors import MissingFileError
@@ -16,12 +16,13 @@ from vlm_dense.models import EmbeddingClassifier, score_ensemble, words_of
 from vlm_dense.models.branches import embedding_l1
 from vlm_dense.registry import DATASETS, MODELS
 
-FULL_SIZE = ['vild_r50_lvis.py', 'vild_r50_ovcoco.py']
+FULL_SIZE = ['vild_r50_lvis.py', 'vild_r50_lvis_bank.py', 'vild_r50_ovcoco.py']
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     write_boxes_data(tmp_path)
+    write_region_bank(tmp_path)
     return tmp_path
 
 
@@ -42,6 +43,7 @@ def test_full_size_recipes_step_on_tiny_data(name: str, root: Path) -> None:
     ready = model.data_preprocessor(batch, True)
     total, log = model.parse_losses(model(**ready, mode='loss'))
     assert {'loss_cls', 'loss_bbox', 'loss_mask', 'image.loss_distill'} < set(log)
+    assert log['image.loss_distill'] > 0
     assert all(torch.as_tensor(value).isfinite() for value in log.values())
     optimizer.optimizer.zero_grad()
     total.backward()

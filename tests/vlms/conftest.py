@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
 
 from vlm_dense.vlms import OpenClipTower
 
@@ -30,7 +33,50 @@ TINY_MODELS = {
         'vision_cfg': {'timm_model_name': 'test_byobnet', **TIMM, 'timm_pool': 'rot_attn', 'timm_proj': ''},
     },
     'vlm-dense-tower-timmvit': {'vision_cfg': {'timm_model_name': 'test_vit', **TIMM, 'image_size': 160}},
-}
+    'vlm-dense-tower-averaging': {'vision_cfg': {'timm_model_name': 'test_vit2', **TIMM, 'image_size': 160}},
+    'vlm-dense-tower-eva': {
+        'vision_cfg': {'timm_model_name': 'vlm_dense_tiny_eva', 'timm_pool': 'token', 'timm_proj': '', 'image_size': 64}
+    },
+    'vlm-dense-tower-siglip': {
+        'vision_cfg': {
+            'timm_model_name': 'vlm_dense_tiny_siglip', 'timm_pool': 'map', 'timm_proj': 'none', 'image_size': 64
+        },
+    },
+    'vlm-dense-tower-maximum': {
+        'vision_cfg': {'timm_model_name': 'test_vit2', **TIMM, 'timm_pool': 'max', 'image_size': 160}
+    },
+    'vlm-dense-tower-swin': {
+        'vision_cfg': {'timm_model_name': 'vlm_dense_tiny_swin', 'timm_pool': 'avg', 'timm_proj': '', 'image_size': 64}
+    },
+}  # fmt: skip
+TINY_VIT = {'img_size': 64, 'patch_size': 16, 'embed_dim': 32, 'depth': 4, 'num_heads': 2}
+TIMM_KEYS = ('pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir')
+
+
+def made(kind: Callable[..., Any], settings: dict[str, Any]) -> Any:
+    model = kind(**{key: value for key, value in settings.items() if key not in TIMM_KEYS})
+    model.default_cfg = model.pretrained_cfg = {}
+    return model
+
+
+@timm.models.register_model
+def vlm_dense_tiny_eva(pretrained: bool = False, **settings: Any) -> Eva:
+    """As ``eva02_base_patch16_clip_224`` but for its size; the reference grid is not the native one."""
+    parts = {'qkv_fused': False, 'mlp_ratio': 2.667, 'swiglu_mlp': True, 'scale_mlp': True, 'scale_attn_inner': True}
+    return made(Eva, {**TINY_VIT, **parts, 'use_rot_pos_emb': True, 'ref_feat_shape': (3, 3), **settings})
+
+
+@timm.models.register_model
+def vlm_dense_tiny_siglip(pretrained: bool = False, **settings: Any) -> VisionTransformer:
+    """As ``vit_base_patch16_siglip_224`` but for its size."""
+    return made(VisionTransformer, {**TINY_VIT, 'class_token': False, **settings})
+
+
+@timm.models.register_model
+def vlm_dense_tiny_swin(pretrained: bool = False, **settings: Any) -> timm.models.SwinTransformer:
+    """Four stages, for pictures of one size."""
+    sizes = {'img_size': 64, 'embed_dim': 8, 'depths': (1, 1, 1, 1), 'num_heads': (1, 1, 1, 1), 'window_size': 2}
+    return made(timm.models.SwinTransformer, {**sizes, **settings})
 
 
 @pytest.fixture(scope='session')

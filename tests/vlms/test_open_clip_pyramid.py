@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from vlm_dense.errors import ConfigError
 from vlm_dense.registry import MODELS
 from vlm_dense.vlms import TowerBackbone
-from vlm_dense.vlms.clip_vit import default_taps, tapped_tokens
+from vlm_dense.vlms.clip_vit import tapped_tokens
 from vlm_dense.vlms.positions import resize_positions
+from vlm_dense.vlms.taps import default_taps
 
 EQUAL = {'rtol': 0, 'atol': 1e-4}
 KINDS = ['vit', 'quickgelu', 'resnet', 'convnext']

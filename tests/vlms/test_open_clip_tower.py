@@ -21,7 +21,7 @@ def pair(name: str) -> tuple[OpenClipTower, torch.nn.Module]:
     return tower, model
 
 
-@pytest.mark.parametrize('kind', ['vit', 'resnet', 'timm'])
+@pytest.mark.parametrize('kind', ['vit', 'resnet', 'timm', 'timmvit', 'averaging', 'eva', 'siglip'])
 def test_whole_pictures_equal_encode_image(tiny_models, kind: str) -> None:
     tower, model = pair(tiny_models[kind])
     images = torch.randn(2, 3, tower.input_size, tower.input_size)
@@ -98,14 +98,18 @@ def test_shares_its_space_with_the_text_half(tiny_models) -> None:
 
 def test_limits_are_named(tiny_models, vit) -> None:
     tower, _ = vit
-    with pytest.raises(ConfigError, match='48 x 48 pixels, not 64 x 48'):
-        tower.embed_images(torch.randn(1, 3, 64, 48))
-    for kind in ('timmvit', 'rotating', 'coca'):
+    for kind in ('maximum', 'rotating', 'coca', 'swin'):
         other = OpenClipTower(tiny_models[kind])
         with pytest.raises(ConfigError, match=f"'{tiny_models[kind]}' has no dense read-out here"):
             other.embed_dense(torch.randn(1, 3, 64, 64))
+    for kind in ('rotating', 'swin'):
+        with pytest.raises(ConfigError, match='64 x 64 pixels, not 96 x 64'):
+            OpenClipTower(tiny_models[kind]).embed_images(torch.randn(1, 3, 96, 64))
     with pytest.raises(ConfigError, match='has no pyramid of maps here'):
-        OpenClipTower(tiny_models['timmvit']).pyramid(torch.randn(1, 3, 64, 64))
+        OpenClipTower(tiny_models['swin']).pyramid(torch.randn(1, 3, 64, 64))
+    for kind in ('resnet', 'averaging'):
+        with pytest.raises(ConfigError, match=f"'{tiny_models[kind]}' has no class token"):
+            OpenClipTower(tiny_models[kind]).class_token_pyramid(torch.randn(1, 3, 64, 64))
     with pytest.raises(ConfigError, match='OpenClipTower has no tail'):
         tower.tail()
     with pytest.raises(MissingFileError, match='not on this machine'):
@@ -124,6 +128,9 @@ def test_limits_are_named(tiny_models, vit) -> None:
         ('vit', {'taps': (2, 1)}, 'ascending'),
         ('vit', {'taps': ()}, 'block numbers'),
         ('resnet', {'taps': (1,)}, 'has no blocks to tap'),
+        ('eva', {'taps': (4,)}, 'block numbers from 0 to 3'),
+        ('eva', {'readout': 'value'}, "-eva' has 'plain'"),
+        ('siglip', {'readout': 'plain'}, "-siglip' has 'value'"),
     ],
 )
 def test_wrong_settings(tiny_models, kind: str, settings: dict, message: str) -> None:
@@ -138,10 +145,10 @@ def test_settings_are_part_of_the_fingerprint(tiny_models) -> None:
     assert OpenClipTower(tiny_models['resnet'], readout='value').fingerprint == usual
 
 
-@pytest.mark.parametrize(('kind', 'side'), [('vit', 15), ('resnet', 30), ('convnext', 31)])
+@pytest.mark.parametrize(('kind', 'side'), [('vit', 15), ('resnet', 30), ('convnext', 31), ('eva', 15)])
 def test_smaller_than_one_cell(tiny_models, kind: str, side: int) -> None:
     tower = OpenClipTower(tiny_models[kind]).eval()
-    for read in (tower.embed_dense, tower.pyramid):
+    for read in (tower.embed_dense, tower.pyramid, tower.embed_images):
         with pytest.raises(ConfigError, match=f'pictures of {side} x 64 pixels hold no'):
             read(torch.randn(1, 3, side, 64))
         with torch.no_grad():

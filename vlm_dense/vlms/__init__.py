@@ -10,6 +10,7 @@ from vlm_dense.vlms.imagenet_tower import ImageNetTower
 from vlm_dense.vlms.memory import ContentMemory
 from vlm_dense.vlms.open_clip_tower import OpenClipTower
 from vlm_dense.vlms.region_bank import RegionBank
+from vlm_dense.vlms.timm_tower import TimmTower
 from vlm_dense.vlms.tower import ImageTower
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     'ImageTower',
     'OpenClipTower',
     'RegionBank',
+    'TimmTower',
     'TowerBackbone',
     'TowerTail',
     'crop_regions',

@@ -22,9 +22,11 @@ class TowerBackbone(BaseModule):
         out_indices: Which maps of the pyramid to return, finest first.
         frozen: Keep the tower in eval mode and without gradient.
         memory_bytes: How much of what a frozen tower said about training pictures is kept, see `ContentMemory`.
+        class_token: Return each map with the class token of its block, as mmseg's ``VisionTransformer`` does with
+            ``output_cls_token=True``.
 
     Raises:
-        ConfigError: If the tower has no pyramid, or one that learns is to be remembered.
+        ConfigError: If the tower has no pyramid or no class tokens, or one that learns is to be remembered.
     """
 
     def __init__(
@@ -33,35 +35,48 @@ class TowerBackbone(BaseModule):
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen: bool = True,
         memory_bytes: int = 0,
+        class_token: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.tower: ImageTower = MODELS.build(tower) if isinstance(tower, dict) else tower
-        if type(self.tower).pyramid is ImageTower.pyramid:
-            raise ConfigError(
-                f'{type(self.tower).__name__} has no pyramid of stage maps. Use ImageNetTower or OpenClipTower.'
-            )
+        self._check_maps(class_token)
         if memory_bytes and not frozen:
             raise ConfigError('TowerBackbone: a tower that learns cannot be remembered. Set memory_bytes=0.')
         self.memory = ContentMemory(memory_bytes)
         self.out_indices = tuple(out_indices)
+        self.class_token = class_token
         self.frozen = frozen
         if frozen:
             self.tower.eval().requires_grad_(False)
 
-    def forward(self, images_B3HW: Tensor) -> tuple[Tensor, ...]:
-        """Normalised pictures to the chosen maps, (B, C_i, H/s_i, W/s_i) each.
+    def _check_maps(self, class_token: bool) -> None:
+        kind, name = type(self.tower), type(self.tower).__name__
+        if kind.pyramid is ImageTower.pyramid:
+            raise ConfigError(f'{name} has no pyramid of stage maps. Use ImageNetTower, OpenClipTower or TimmTower.')
+        if class_token and kind.class_token_pyramid is ImageTower.class_token_pyramid:
+            raise ConfigError(f'{name} has no class tokens. Set class_token=False, or use a vision transformer.')
+
+    def forward(self, images_B3HW: Tensor) -> tuple[Tensor, ...] | tuple[tuple[Tensor, Tensor], ...]:
+        """Normalised pictures to the chosen maps, (B, C_i, H/s_i, W/s_i) each, or to pairs of map and token (B, C_i).
 
         Raises:
             ConfigError: If ``out_indices`` names a map that the pyramid lacks.
         """
         if self.frozen and self.training:
-            return self.memory(self._maps, images_B3HW)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return self._maps(images_B3HW)
+            flat = self.memory(self._read, images_B3HW)
+        else:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+                flat = self._read(images_B3HW)
+        return tuple(zip(flat[::2], flat[1::2], strict=True)) if self.class_token else flat
 
-    def _maps(self, images_B3HW: Tensor) -> tuple[Tensor, ...]:
-        maps = self.tower.pyramid(images_B3HW)
+    def _read(self, images_B3HW: Tensor) -> tuple[Tensor, ...]:
+        """The chosen maps; with class tokens, each map and then its token."""
+        if not self.class_token:
+            return self._chosen(self.tower.pyramid(images_B3HW))
+        return tuple(part for pair in self._chosen(self.tower.class_token_pyramid(images_B3HW)) for part in pair)
+
+    def _chosen(self, maps: tuple[Any, ...]) -> tuple[Any, ...]:
         if not all(-len(maps) <= index < len(maps) for index in self.out_indices):
             raise ConfigError(f'out_indices={self.out_indices} of TowerBackbone: the pyramid has {len(maps)} maps.')
         return tuple(maps[index] for index in self.out_indices)

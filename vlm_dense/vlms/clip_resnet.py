@@ -50,6 +50,11 @@ def resnet_cells(visual: Any, images_B3HW: Tensor, readout: Readout, interpolati
     return pool.c_proj(pool.v_proj(map_BChw.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
 
 
+def resnet_pictures(visual: Any, images_B3HW: Tensor, interpolation: Interpolation) -> Tensor:
+    """Whole pictures of any size in the shared space, raw: (B, D)."""
+    return pool_tokens(visual.attnpool, resnet_maps(visual, images_B3HW)[-1], interpolation)[:, 0]
+
+
 def pool_tokens(pool: Any, map_BChw: Tensor, interpolation: Interpolation = 'bicubic') -> Tensor:
     """CLIP's attention pooling with every token as a query, not the mean alone.
 

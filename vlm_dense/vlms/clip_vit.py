@@ -6,28 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlm_dense.errors import ConfigError
 from vlm_dense.vlms.positions import Interpolation, resize_positions
 from vlm_dense.vlms.readouts import Readout, read_block
-
-PYRAMID_MAPS = 4
-
-
-def default_taps(blocks: int) -> tuple[int, ...]:
-    """Four evenly spaced block numbers, from 0, that end with the last: 2, 5, 8 and 11 of twelve."""
-    return tuple(-(-(part * blocks) // PYRAMID_MAPS) - 1 for part in range(1, PYRAMID_MAPS + 1))
-
-
-def check_taps(taps: Sequence[int], blocks: int) -> None:
-    """Refuse block numbers that are missing, out of order or beyond the last.
-
-    Raises:
-        ConfigError: If there are such.
-    """
-    if not taps or list(taps) != sorted(set(taps)) or not 0 <= taps[0] <= taps[-1] < blocks:
-        raise ConfigError(
-            f'taps={tuple(taps)} of OpenClipTower: write block numbers from 0 to {blocks - 1}, ascending, each once.'
-        )
+from vlm_dense.vlms.taps import as_map, check_patch
 
 
 def start_tokens(visual: Any, images_B3HW: Tensor, interpolation: Interpolation) -> tuple[Tensor, tuple[int, int]]:
@@ -46,10 +27,7 @@ def start_tokens(visual: Any, images_B3HW: Tensor, interpolation: Interpolation)
     Raises:
         ConfigError: If a picture is smaller than one patch.
     """
-    if any(side < patch for side, patch in zip(images_B3HW.shape[2:], visual.patch_size, strict=True)):
-        height, width = images_B3HW.shape[2:]
-        patch = ' x '.join(str(side) for side in visual.patch_size)
-        raise ConfigError(f'pictures of {height} x {width} pixels hold no patch of {patch}. Pad or enlarge them.')
+    check_patch(images_B3HW, visual.patch_size)
     patches_BChw = visual.conv1(images_B3HW)
     height, width = patches_BChw.shape[2:]
     cells_BLC = patches_BChw.flatten(2).transpose(1, 2)
@@ -82,14 +60,11 @@ def tapped_tokens(
     return tuple(taken), grid
 
 
-def transformer_maps(
-    visual: Any, images_B3HW: Tensor, taps: Sequence[int] | None, interpolation: Interpolation
-) -> tuple[Tensor, ...]:
-    """The cells after the given blocks as (B, C, h, w) maps, all of the patch's stride; None takes `default_taps`."""
-    taps = default_taps(len(visual.transformer.resblocks)) if taps is None else taps
-    taken, grid = tapped_tokens(visual, images_B3HW, sorted(set(taps)), interpolation)
-    maps = dict(zip(sorted(set(taps)), taken, strict=True))
-    return tuple(_as_map(maps[number][:, 1:], grid) for number in taps)
+def transformer_pictures(visual: Any, images_B3HW: Tensor, interpolation: Interpolation) -> Tensor:
+    """Whole pictures of any size in the shared space, raw: (B, D)."""
+    tokens_BLC, _ = start_tokens(visual, images_B3HW, interpolation)
+    pooled_BC, _ = visual._pool(visual.transformer(tokens_BLC))
+    return pooled_BC if visual.proj is None else pooled_BC @ visual.proj
 
 
 def transformer_cells(visual: Any, images_B3HW: Tensor, readout: Readout, interpolation: Interpolation) -> Tensor:
@@ -100,8 +75,4 @@ def transformer_cells(visual: Any, images_B3HW: Tensor, readout: Readout, interp
         tokens_BLC = block(tokens_BLC)
     tokens_BLC = last(tokens_BLC) if readout == 'plain' else read_block(last, tokens_BLC, readout)
     cells_BLC = visual.ln_post(tokens_BLC[:, 1:])
-    return _as_map(cells_BLC if visual.proj is None else cells_BLC @ visual.proj, grid)
-
-
-def _as_map(cells_BLC: Tensor, grid: tuple[int, int]) -> Tensor:
-    return cells_BLC.transpose(1, 2).unflatten(2, grid)
+    return as_map(cells_BLC if visual.proj is None else cells_BLC @ visual.proj, grid)

@@ -67,6 +67,11 @@ class FrozenTower(nn.Module):
         return self.tower.pyramid(images_B3HW)
 
     @torch.no_grad()
+    def class_token_pyramid(self, images_B3HW: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        """As `ImageTower.class_token_pyramid`."""
+        return self.tower.class_token_pyramid(images_B3HW)
+
+    @torch.no_grad()
     def embed_images(self, images_B3HW: Tensor) -> Tensor:
         """As `ImageTower.embed_images`."""
         return self.tower.embed_images(images_B3HW)

@@ -1,6 +1,7 @@
 """The picture half of any open_clip model."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch.nn.functional as F
@@ -9,31 +10,37 @@ from torch import Tensor, nn
 from vlm_dense.checkpoints.open_clip_models import find_open_clip, load_open_clip
 from vlm_dense.errors import ConfigError
 from vlm_dense.registry import MODELS
-from vlm_dense.vlms.clip_resnet import resnet_cells, resnet_maps
-from vlm_dense.vlms.clip_vit import check_taps, transformer_cells, transformer_maps
+from vlm_dense.vlms.clip_resnet import resnet_cells, resnet_maps, resnet_pictures
+from vlm_dense.vlms.clip_vit import tapped_tokens, transformer_cells, transformer_pictures
 from vlm_dense.vlms.positions import INTERPOLATIONS, Interpolation
 from vlm_dense.vlms.readouts import READOUTS, Readout
-from vlm_dense.vlms.timm_trunk import reads_cells, stage_numbers, trunk_cells, trunk_maps
+from vlm_dense.vlms.taps import check_taps, default_taps, read_taps
+from vlm_dense.vlms.timm_trunk import reads_cells, stage_numbers, trunk_cells, trunk_maps, trunk_pictures
+from vlm_dense.vlms.timm_vit import is_timm_vit, pools_tokens, vit_cells, vit_pictures
+from vlm_dense.vlms.timm_vit import tapped_tokens as timm_tapped_tokens
 from vlm_dense.vlms.tower import ImageTower
 
-Family = Literal['resnet', 'transformer', 'timm', 'other']
+Family = Literal['resnet', 'transformer', 'timm', 'timm_vit', 'other']
+REMEDY = "Take a plain vision transformer, timm's ViT or EVA, CLIP's ResNet, or ConvNeXt."
 
 
 @MODELS.register_module()
 class OpenClipTower(ImageTower):
     """Pictures to the embedding space of an open_clip model. Weights are looked for on this machine.
 
-    Three families have maps and cells of pictures of any size: CLIP's ResNets, plain vision transformers (with or
-    without QuickGELU), and timm's convolutional trunks (ConvNeXt). Parameters keep open_clip's names, under ``visual``.
+    Four families take pictures of any size: CLIP's ResNets, plain vision transformers (with or without QuickGELU),
+    timm's vision transformers (EVA-02, SigLIP), and timm's convolutional trunks (ConvNeXt). Parameters keep
+    open_clip's names, under ``visual``.
 
     Args:
         name: Architecture, as in ``open_clip.list_models()``, or ``NAME:PRETRAINED`` as one string.
         pretrained: Path of a checkpoint, a tag whose file is in a local cache, or None for random weights that are
             the same in every process.
         readout: How `embed_dense` reads cells. 'plain': as the tower was trained, the last tokens through final norm
-            and projection, or a ResNet's attention pooling asked by every cell. 'value': MaskCLIP, for transformers and
-            ResNets. 'qq+kk': SCLIP, and 'qq': ClearCLIP, for transformers. None is 'value' for ResNets, the only one
-            whose cells no other cell enters, and 'plain' for the others. The formulas are in ``readouts``.
+            and projection, or a ResNet's attention pooling asked by every cell. 'value': MaskCLIP, for plain
+            transformers, ResNets, and heads that pool with attention (SigLIP), which have no other. 'qq+kk': SCLIP,
+            and 'qq': ClearCLIP, for plain transformers. None is 'value' for ResNets and SigLIP, whose pooling then
+            mixes no cells, and 'plain' for the others. The formulas are in ``readouts`` and ``timm_vit``.
         interpolation: How positional embeddings are resized, 'bicubic' or 'bilinear'.
         taps: After which blocks of a transformer `pyramid` takes its maps, counted from 0; None takes four evenly
             spaced ones that end with the last.
@@ -78,18 +85,30 @@ class OpenClipTower(ImageTower):
         return self._source.fingerprint() + ''.join(chosen)
 
     def embed_images(self, images_B3HW: Tensor) -> Tensor:
-        """Pictures of `input_size` to (B, D) unit rows, as ``encode_image(normalize=True)``.
+        """Pictures to (B, D) unit rows; at `input_size` as ``encode_image(normalize=True)``.
+
+        Other sizes resize the positions, those of a ResNet's attention pooling too.
 
         Raises:
-            ConfigError: If the pictures have another size.
+            ConfigError: If the trunk takes no other size, or a picture is smaller than one cell.
         """
-        if images_B3HW.shape[2:] != (self.input_size, self.input_size):
-            height, width = images_B3HW.shape[2:]
+        size, native = images_B3HW.shape[2:], (self.input_size, self.input_size)
+        if size == native:
+            picture_BD = self.visual(images_B3HW)
+        elif self._family == 'resnet':
+            picture_BD = resnet_pictures(self.visual, images_B3HW, self.interpolation)
+        elif self._family == 'transformer':
+            picture_BD = transformer_pictures(self.visual, images_B3HW, self.interpolation)
+        elif self._family == 'timm_vit':
+            picture_BD = vit_pictures(self.visual, images_B3HW, self.interpolation)
+        elif self._family == 'timm' and reads_cells(self.visual):
+            picture_BD = trunk_pictures(self.visual, images_B3HW)
+        else:
             raise ConfigError(
-                f'this tower embeds whole pictures of {self.input_size} x {self.input_size} pixels, not '
-                f'{height} x {width}. Resize them, or crop with crop_regions(size={self.input_size}).'
+                f"'{self._source.name}' embeds whole pictures of {native[0]} x {native[1]} pixels, not "
+                f'{size[0]} x {size[1]}. Resize them, or crop with crop_regions(size={self.input_size}).'
             )
-        return F.normalize(self.visual(images_B3HW), dim=-1)
+        return F.normalize(picture_BD, dim=-1)
 
     def embed_dense(self, images_B3HW: Tensor) -> Tensor:
         """Every cell to (B, D, h, w), unit length along D; h and w are the sides over the stride, rounded down.
@@ -105,11 +124,10 @@ class OpenClipTower(ImageTower):
             cells_BDhw = transformer_cells(self.visual, images_B3HW, self.readout, self.interpolation)
         elif self._family == 'timm' and reads_cells(self.visual):
             cells_BDhw = trunk_cells(self.visual, images_B3HW)
+        elif self._family == 'timm_vit' and pools_tokens(self.visual.trunk):
+            cells_BDhw = vit_cells(self.visual, images_B3HW, self.interpolation)
         else:
-            raise ConfigError(
-                f"'{self._source.name}' has no dense read-out here. "
-                "Take a plain vision transformer, CLIP's ResNet, or ConvNeXt."
-            )
+            raise ConfigError(f"'{self._source.name}' has no dense read-out here. {REMEDY}")
         return F.normalize(cells_BDhw, dim=1)
 
     def pyramid(self, images_B3HW: Tensor) -> tuple[Tensor, ...]:
@@ -120,23 +138,48 @@ class OpenClipTower(ImageTower):
         """
         if self._family == 'resnet':
             return resnet_maps(self.visual, images_B3HW)
+        if self._blocks is not None:
+            return tuple(map_BChw for map_BChw, _ in self._tapped(images_B3HW))
+        if self._family == 'timm' and stage_numbers(self.visual.trunk) is not None:
+            return trunk_maps(self.visual.trunk, images_B3HW)
+        raise ConfigError(f"'{self._source.name}' has no pyramid of maps here. {REMEDY}")
+
+    def class_token_pyramid(self, images_B3HW: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        """A transformer's taps, each with the class token (B, C) of the same block.
+
+        Raises:
+            ConfigError: If the trunk has no class token, or a picture is smaller than one patch.
+        """
+        if self._blocks is None or (self._family == 'timm_vit' and self.visual.trunk.cls_token is None):
+            raise ConfigError(f"'{self._source.name}' has no class token. Take the maps alone.")
+        return tuple((map_BChw, prefix_BPC[:, 0]) for map_BChw, prefix_BPC in self._tapped(images_B3HW))
+
+    def _tapped(self, images_B3HW: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        assert self._blocks is not None
+        taps = default_taps(len(self._blocks)) if self.taps is None else self.taps
+        if self._family == 'timm_vit':
+            trunk = self.visual.trunk
+            run = partial(timm_tapped_tokens, trunk, images_B3HW, interpolation=self.interpolation)
+            return read_taps(run, taps, trunk.num_prefix_tokens)
+        return read_taps(partial(tapped_tokens, self.visual, images_B3HW, interpolation=self.interpolation), taps, 1)
+
+    @property
+    def _blocks(self) -> Any:
+        """A transformer's blocks; None for other trunks."""
         if self._family == 'transformer':
-            return transformer_maps(self.visual, images_B3HW, self.taps, self.interpolation)
-        if self._family == 'timm' and stage_numbers(self.visual) is not None:
-            return trunk_maps(self.visual, images_B3HW)
-        raise ConfigError(
-            f"'{self._source.name}' has no pyramid of maps here. "
-            "Take a plain vision transformer, CLIP's ResNet, or ConvNeXt."
-        )
+            return self.visual.transformer.resblocks
+        return self.visual.trunk.blocks if self._family == 'timm_vit' else None
 
     @property
     def _usual_readout(self) -> Readout:
-        return 'value' if self._family == 'resnet' else 'plain'
+        pools_by_value = self._family == 'timm_vit' and self.visual.trunk.global_pool == 'map'
+        return 'value' if self._family == 'resnet' or pools_by_value else 'plain'
 
     def _checked_readout(self, readout: Readout | None) -> Readout:
         if readout is None or readout == self._usual_readout:
             return self._usual_readout
-        known: tuple[str, ...] = {'resnet': ('plain', 'value'), 'transformer': READOUTS}.get(self._family, ('plain',))
+        only = (self._usual_readout,)
+        known: tuple[str, ...] = {'resnet': ('plain', 'value'), 'transformer': READOUTS}.get(self._family, only)
         if readout not in known:
             raise ConfigError(
                 f"readout='{readout}' of OpenClipTower: '{self._source.name}' has {' and '.join(map(repr, known))}."
@@ -155,9 +198,9 @@ class OpenClipTower(ImageTower):
     def _checked_taps(self, taps: Sequence[int] | None) -> tuple[int, ...] | None:
         if taps is None:
             return None
-        if self._family != 'transformer':
+        if self._blocks is None:
             raise ConfigError(f"taps of OpenClipTower: '{self._source.name}' has no blocks to tap. Leave them out.")
-        check_taps(taps, len(self.visual.transformer.resblocks))
+        check_taps(taps, len(self._blocks), 'OpenClipTower')
         return tuple(taps)
 
 
@@ -170,7 +213,9 @@ def _family(visual: nn.Module) -> Family:
         return 'resnet'
     if isinstance(visual, VisionTransformer):
         return 'transformer'
-    return 'timm' if isinstance(visual, TimmModel) else 'other'
+    if not isinstance(visual, TimmModel):
+        return 'other'
+    return 'timm_vit' if is_timm_vit(visual.trunk) else 'timm'
 
 
 def _to_pixel_scale(values: tuple[float, ...]) -> tuple[float, float, float]:

@@ -11,24 +11,29 @@ INTERPOLATIONS: tuple[str, ...] = ('bicubic', 'bilinear')
 
 
 def resize_positions(
-    positions_LC: Tensor, native: tuple[int, int], grid: tuple[int, int], interpolation: Interpolation
+    positions_LC: Tensor,
+    native: tuple[int, int],
+    grid: tuple[int, int],
+    interpolation: Interpolation,
+    prefix: int = 1,
 ) -> Tensor:
-    """Resize the embeddings of a grid of cells; that of the first token, which stands for the picture, is kept.
+    """Resize the embeddings of a grid of cells; those of the first tokens, which are not cells, are kept.
 
     Antialiased, corners not aligned, as open_clip resizes the embeddings of a checkpoint. Public code of MaskCLIP and
     its followers is not antialiased; bilinearly enlarged grids are the same either way, others differ a little.
 
     Args:
-        positions_LC: (1 + native height * native width, C), row by row.
+        positions_LC: (prefix + native height * native width, C), row by row.
         native: Height and width in cells that the embeddings were trained for.
         grid: Height and width in cells that are wanted.
         interpolation: 'bicubic' or 'bilinear'.
+        prefix: How many tokens stand before the cells; one, for the picture, in CLIP.
 
     Returns:
-        (1 + grid height * grid width, C); ``positions_LC`` itself where the grid is the native one.
+        (prefix + grid height * grid width, C); ``positions_LC`` itself where the grid is the native one.
     """
     if tuple(grid) == tuple(native):
         return positions_LC
-    cells_1Chw = positions_LC[1:].T.unflatten(1, tuple(native))[None]
+    cells_1Chw = positions_LC[prefix:].T.unflatten(1, tuple(native))[None]
     resized_1Chw = F.interpolate(cells_1Chw, size=tuple(grid), mode=interpolation, antialias=True, align_corners=False)
-    return torch.cat([positions_LC[:1], resized_1Chw[0].flatten(1).T])
+    return torch.cat([positions_LC[:prefix], resized_1Chw[0].flatten(1).T])

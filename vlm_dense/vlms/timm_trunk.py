@@ -1,4 +1,4 @@
-"""Maps and cells of convolutional trunks that open_clip takes from timm: ConvNeXt and its like."""
+"""Maps, cells and pictures of timm's convolutional trunks: ConvNeXt and its like."""
 
 from typing import Any
 
@@ -9,10 +9,15 @@ from vlm_dense.errors import ConfigError
 STRIDES = (4, 8, 16, 32)
 
 
-def stage_numbers(visual: Any) -> tuple[int, ...] | None:
-    """Which of timm's feature maps are the last ones at strides 4, 8, 16 and 32; None where a stride is missing."""
-    strides = [info['reduction'] for info in getattr(visual.trunk, 'feature_info', ())]
-    if not hasattr(visual.trunk, 'forward_intermediates') or not set(STRIDES) <= set(strides):
+def stage_numbers(trunk: Any) -> tuple[int, ...] | None:
+    """Which of timm's feature maps are the last ones at strides 4, 8, 16 and 32.
+
+    None where a stride is missing, or where pictures have to have one size.
+    """
+    strides = [info['reduction'] for info in getattr(trunk, 'feature_info', ())]
+    # Windowed transformers have stages too, yet of one picture size.
+    one_size = getattr(getattr(trunk, 'patch_embed', None), 'strict_img_size', False)
+    if one_size or not hasattr(trunk, 'forward_intermediates') or not set(STRIDES) <= set(strides):
         return None
     return tuple(len(strides) - 1 - strides[::-1].index(stride) for stride in STRIDES)
 
@@ -21,14 +26,14 @@ def reads_cells(visual: Any) -> bool:
     """Whether the trunk has stages and its maps are averaged, so that its head can take one cell as it takes a mean."""
     pool = getattr(getattr(visual.trunk, 'head', None), 'global_pool', None)
     averages = getattr(pool, 'pool_type', None) == 'avg'
-    return stage_numbers(visual) is not None and averages and 'pool' not in dict(visual.head.named_children())
+    return stage_numbers(visual.trunk) is not None and averages and 'pool' not in dict(visual.head.named_children())
 
 
-def trunk_maps(visual: Any, images_B3HW: Tensor) -> tuple[Tensor, ...]:
+def trunk_maps(trunk: Any, images_B3HW: Tensor) -> tuple[Tensor, ...]:
     """The last maps at strides 4, 8, 16 and 32, without the final norm: ConvNeXt's four stages.
 
     Args:
-        visual: open_clip's ``TimmModel``, of which `stage_numbers` knows the stages.
+        trunk: A model of timm's, of which `stage_numbers` knows the stages.
         images_B3HW: Normalised pictures of any size.
 
     Raises:
@@ -36,10 +41,16 @@ def trunk_maps(visual: Any, images_B3HW: Tensor) -> tuple[Tensor, ...]:
     """
     _check_sides(images_B3HW)
     return tuple(
-        visual.trunk.forward_intermediates(
-            images_B3HW, indices=list(stage_numbers(visual) or ()), intermediates_only=True, output_fmt='NCHW'
+        trunk.forward_intermediates(
+            images_B3HW, indices=list(stage_numbers(trunk) or ()), intermediates_only=True, output_fmt='NCHW'
         )
     )
+
+
+def trunk_pictures(visual: Any, images_B3HW: Tensor) -> Tensor:
+    """Whole pictures of any size in the shared space, raw: (B, D)."""
+    _check_sides(images_B3HW)
+    return visual(images_B3HW)
 
 
 def trunk_cells(visual: Any, images_B3HW: Tensor) -> Tensor:

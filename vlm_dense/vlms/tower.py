@@ -39,6 +39,10 @@ class ImageTower(nn.Module):
         """Raw stage maps, finest first, at strides 4, 8, 16 and 32 unless the tower says otherwise."""
         raise self._lacks('a pyramid of stage maps')
 
+    def class_token_pyramid(self, images_B3HW: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        """The maps of `pyramid`, each with the class token (B, C) of the same block."""
+        raise self._lacks('class tokens')
+
     def embed_images(self, images_B3HW: Tensor) -> Tensor:
         """Whole pictures to (B, D) unit rows."""
         raise self._lacks('an embedding of whole pictures')

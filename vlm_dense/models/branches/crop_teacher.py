@@ -24,6 +24,9 @@ CROPS_AT_ONCE = 256  # Bounds memory; the result does not depend on it.
 class CropTeacher(BaseModule):
     """Region embeddings of a frozen tower; nothing of it enters a state dict.
 
+    Attributes:
+        embed_dim: Width D of the embeddings.
+
     Args:
         tower: Config of an image tower.
         scales: Sizes of the crops relative to the region.
@@ -32,7 +35,8 @@ class CropTeacher(BaseModule):
         memory_bytes: How many embeddings of crops are kept, see `ContentMemory`.
         bank: Folder of a `RegionBank`: embeddings come from there, that is, from the pictures on disk, before any
             resizing, flipping or jitter. None computes all.
-        missing: What happens to regions that the bank lacks: 'error', or 'compute' to embed them from the batch.
+        missing: What happens to regions that the bank lacks: 'error', or 'compute' to embed them from the batch. With
+            'error' the tower is built to name the bank, and not kept: training holds no teacher.
 
     Raises:
         ConfigError: If ``missing`` is neither of its two values.
@@ -52,23 +56,16 @@ class CropTeacher(BaseModule):
         if missing not in ('error', 'compute'):
             raise ConfigError(f"CropTeacher: missing={missing!r}; write 'error' or 'compute'.")
         self.memory = ContentMemory(memory_bytes)
-        self.tower = FrozenTower(tower)
+        frozen = FrozenTower(tower)
+        self.embed_dim = frozen.embed_dim
         self.scales = tuple(scales)
-        self.size = size or self.tower.input_size
+        self.size = size or frozen.input_size
         self.fit = fit
         self.missing = missing
-        self.bank = None if bank is None else RegionBank(bank, self.name)
-
-    @property
-    def name(self) -> str:
-        """Names all that changes an embedding beside picture and box."""
-        scales = ','.join(f'{scale:g}' for scale in self.scales)
-        return f'{self.tower.fingerprint}|crops {scales} of {self.size} px, {self.fit}'
-
-    @property
-    def embed_dim(self) -> int:
-        """Width D of the embeddings."""
-        return self.tower.embed_dim
+        self.bank = None
+        if bank is not None:
+            self.bank = RegionBank(bank, teacher_name(frozen, self.scales, self.size, fit))
+        self.tower = frozen if bank is None or missing == 'compute' else None
 
     @torch.no_grad()
     def forward(
@@ -131,16 +128,33 @@ class CropTeacher(BaseModule):
 
     @torch.no_grad()
     def compute(self, pictures_B3HW: Tensor, boxes: list[Tensor], shapes: list[tuple[int, int]]) -> Tensor:
-        """As `forward`, always through the tower."""
+        """As `forward`, always through the tower.
+
+        Raises:
+            ConfigError: If all answers are to come from the bank, so that there is no tower.
+        """
+        self._kept_tower()
         crops_SN3ss = crop_regions(pictures_B3HW, boxes, self.scales, self.size, shapes, self.fit)
         chunks = crops_SN3ss.flatten(0, 1).split(CROPS_AT_ONCE)
         embeddings = torch.cat([self.memory(self._embed, chunk)[0] for chunk in chunks])
         return functional.normalize(embeddings.unflatten(0, crops_SN3ss.shape[:2]).sum(0), dim=1)
 
     def _embed(self, crops_N3ss: Tensor) -> tuple[Tensor]:
-        normal_N3ss = self.tower.normalize(crops_N3ss)
+        tower = self._kept_tower()
+        normal_N3ss = tower.normalize(crops_N3ss)
         # This layout is a third faster on CPUs; the values are the same.
-        return (self.tower.embed_images(normal_N3ss.contiguous(memory_format=torch.channels_last)),)
+        return (tower.embed_images(normal_N3ss.contiguous(memory_format=torch.channels_last)),)
+
+    def _kept_tower(self) -> FrozenTower:
+        if self.tower is None:
+            raise ConfigError("this CropTeacher answers from its bank alone. Set missing='compute' to embed regions.")
+        return self.tower
+
+
+def teacher_name(tower: FrozenTower, scales: Sequence[float], size: int, fit: Fit) -> str:
+    """Names all that changes an embedding beside picture and box: tower, weights, crop settings."""
+    written = ','.join(f'{scale:g}' for scale in scales)
+    return f'{tower.fingerprint}|crops {written} of {size} px, {fit}'
 
 
 def _joined(parts: list[Tensor], width: int) -> Tensor:

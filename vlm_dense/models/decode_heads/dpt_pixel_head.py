@@ -53,8 +53,8 @@ class DPTPixelHead(OVDecodeHead):
         """Pixel embeddings, not normalised, and no gate.
 
         Args:
-            features: Per tap a pair (map (B, C, h, w), class token (B, C)), as mmseg's
-                ``VisionTransformer(output_cls_token=True)`` gives them.
+            features: Per tap a pair (map (B, C, h, w), class token (B, C)), as ``TowerBackbone(class_token=True)``
+                and mmseg's ``VisionTransformer(output_cls_token=True)`` give them.
 
         Returns:
             (B, D, 8 h, 8 w); an odd h or w counts as the next even number, the maps being stretched to it.
