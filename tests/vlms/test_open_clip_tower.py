@@ -106,7 +106,7 @@ def test_limits_are_named(tiny_models, vit) -> None:
             other.embed_dense(torch.randn(1, 3, 64, 64))
     with pytest.raises(ConfigError, match='has no pyramid of maps here'):
         OpenClipTower(tiny_models['timmvit']).pyramid(torch.randn(1, 3, 64, 64))
-    with pytest.raises(ConfigError, match='OpenClipTower has no tail'):
+    with pytest.raises(ConfigError, match='has no tail after its pyramid here'):
         tower.tail()
     with pytest.raises(MissingFileError, match='not on this machine'):
         OpenClipTower('ViT-B-32', 'laion2b_s34b_b79k')
