@@ -9,7 +9,9 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -108,17 +110,50 @@ def narrow(settings: object) -> None:
 
 
 def shrink_mask_rcnn(config: Config) -> None:
-    """Mask R-CNN with ResNet-50 and an FPN."""
+    """Mask R-CNN's heads and FPN on any backbone."""
     model = config.model
     model.text_bank = dict(type='vlm_dense.HashedBank')
-    model.branches.image.teacher.tower = dict(type='vlm_dense.OneConvTower')
     narrow(model)
-    model.backbone.base_channels = 8
-    model.neck.in_channels = [32, 64, 128, 256]
     model.roi_head.bbox_head.in_channels = 16
     model.train_cfg.rcnn.sampler.num = 16
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
         narrow(loader.dataset)
+
+
+def shrink_vild(config: Config) -> None:
+    """Mask R-CNN with ResNet-50 and a teacher."""
+    shrink_mask_rcnn(config)
+    config.model.branches.image.teacher.tower = dict(type='vlm_dense.OneConvTower')
+    config.model.backbone.base_channels = 8
+    config.model.neck.in_channels = [32, 64, 128, 256]
+
+
+def shrink_fvlm(config: Config) -> None:
+    """Mask R-CNN on CLIP's ResNet, which scores regions too."""
+    shrink_mask_rcnn(config)
+    model = config.model
+    model.backbone.tower.update(name=tiny_clip_resnet(), pretrained=None)
+    model.neck.in_channels = [64, 128, 256, 512]
+    model.roi_head.bbox_head.embed_dim = CLIP_WIDTH
+    model.region_scorer.roi_extractor.out_channels = 512
+    model.region_scorer.roi_extractor.roi_layer.output_size = 2
+    model.region_scorer.classifier.embed_dim = CLIP_WIDTH
+    for classifier in (model.roi_head.bbox_head.classifier, model.region_scorer.classifier):
+        classifier.background.bank = dict(type='vlm_dense.HashedBank')
+
+
+@cache
+def tiny_clip_resnet() -> str:
+    """Tell open_clip of a CLIP ResNet with one block in each stage."""
+    import open_clip
+
+    vision = {'image_size': 64, 'layers': [1, 1, 1, 1], 'width': 16, 'head_width': 32}
+    text = {'context_length': 8, 'vocab_size': 49408, 'width': 32, 'heads': 2, 'layers': 1}
+    with TemporaryDirectory() as folder:
+        settings = {'embed_dim': CLIP_WIDTH, 'vision_cfg': vision, 'text_cfg': text}
+        Path(folder, 'vlm-dense-recipe-resnet.json').write_text(json.dumps(settings))
+        open_clip.add_model_config(folder)
+    return 'vlm-dense-recipe-resnet'
 
 
 def shrink_lseg(config: Config) -> None:
@@ -232,7 +267,7 @@ def write_data(root: Path, pictures_root: Path) -> None:
 
 
 # By the beginning of a recipe's name; recipes of the built-in pictures have their own.
-SHRINKS = {'lseg_vit': shrink_lseg, 'vild_r50': shrink_mask_rcnn}
+SHRINKS = {'fvlm_rn50': shrink_fvlm, 'lseg_vit': shrink_lseg, 'vild_r50': shrink_vild}
 
 
 def shrink_of(name: str) -> Callable[[Config], None]:

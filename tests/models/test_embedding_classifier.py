@@ -79,6 +79,24 @@ def test_zero_logit_stays_in_the_softmax() -> None:
     np.testing.assert_allclose(classifier(region_ND, text_KD, is_base_K).softmax(1).numpy(), expected_NK, **TOLERANCE)
 
 
+def test_learned_temperature_starts_at_the_given_one_and_multiplies_it() -> None:
+    region_ND, text_KD = inputs()
+    classifier = EmbeddingClassifier(D, 0.1, background='zero', learn_temperature=True)
+    assert [tuple(parameter.shape) for parameter in classifier.parameters()] == [()]
+    cosine_NK = unit(region_ND.numpy()) @ text_KD.numpy().T
+    np.testing.assert_allclose(classifier(region_ND, text_KD)[:, :K].detach().numpy(), cosine_NK / 0.1, **TOLERANCE)
+    with torch.no_grad():
+        classifier.temperature_factor.fill_(2.5)
+    logits_NK = classifier(region_ND, text_KD)
+    np.testing.assert_allclose(logits_NK[:, :K].detach().numpy(), cosine_NK / 0.25, **TOLERANCE)
+    labels_N = torch.arange(N) % K
+    functional.cross_entropy(logits_NK, labels_N).backward()
+    # d/dT of the loss at logits s / (0.1 T): the expected minus the wanted logit, over -T.
+    probability_NK = logits_NK.detach().softmax(1)
+    gap_N = (probability_NK * logits_NK.detach()).sum(1) - logits_NK.detach()[torch.arange(N), labels_N]
+    torch.testing.assert_close(classifier.temperature_factor.grad, -gap_N.mean() / 2.5, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize('background', [None, 'learned', 'zero'])
 def test_dense_map_equals_its_cells(background: str | None) -> None:
     dense_BDhw, text_KD = torch.randn(2, D, 3, 4), inputs()[1]

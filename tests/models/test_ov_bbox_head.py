@@ -56,6 +56,22 @@ def test_losses_equal_softmax_cross_entropy_and_smooth_l1() -> None:
     np.testing.assert_allclose(losses['loss_bbox'].item(), smooth.sum() / 5, rtol=1e-5)
 
 
+def test_background_weight_scales_background_regions_in_a_mean_over_all() -> None:
+    torch.manual_seed(0)
+    heads = [build(box_head(distill='none', background_weight=weight)).train() for weight in (1.0, 0.25, 0.0)]
+    for head in heads[1:]:
+        head.load_state_dict(heads[0].state_dict())
+    features_NCrr = torch.randn(5, 16, 7, 7)
+    found = [head.losses(head(features_NCrr), rois(), rows(), [Sampled], TRAIN) for head in heads]
+    outputs = heads[0](features_NCrr)
+    probability_NK = heads[0].classifier(outputs.text_ND, rows().text_KD).softmax(1).detach().numpy()
+    surprise = -np.log(probability_NK[np.arange(5), [1, 0, 3, 3, 3]])
+    for losses, weight in zip(found, (1.0, 0.25, 0.0), strict=True):
+        expected = (surprise[:2].sum() + weight * surprise[2:].sum()) / 5
+        np.testing.assert_allclose(losses['loss_cls'].item(), expected, rtol=1e-5)
+        assert losses['loss_bbox'] == found[0]['loss_bbox']
+
+
 def test_background_is_a_number_no_word_can_have() -> None:
     head = build(box_head(distill='none'))
     labels_N, *_ = head.get_targets([Sampled], TRAIN)

@@ -36,6 +36,16 @@ def test_ends_of_the_scale_are_the_parts() -> None:
     torch.testing.assert_close(score_ensemble(p_NK, q_NK, IS_BASE, 1, 1), q_NK)
 
 
+def test_with_a_background_words_and_background_sum_to_one() -> None:
+    p_NK, q_NK = probabilities()
+    background_N = 1 - p_NK.sum(1)
+    blend_NK = score_ensemble(p_NK, q_NK, IS_BASE, 0.35, 0.65).numpy()
+    expected = blend_NK / (blend_NK.sum(1) + background_N.numpy())[:, None]
+    scores_NK = score_ensemble(p_NK, q_NK, IS_BASE, 0.35, 0.65, background_N)
+    np.testing.assert_allclose(scores_NK.numpy(), expected, rtol=1e-5)
+    torch.testing.assert_close(score_ensemble(p_NK, q_NK, IS_BASE, 0, 0, background_N), p_NK)
+
+
 def test_zero_probability_stays_zero() -> None:
     p_NK, q_NK = probabilities()
     p_NK[0, 1] = 0

@@ -90,5 +90,5 @@ class TestTail:
         region_NChw = torch.rand(2, 320, 3, 3)
         difference = TowerTail(tower)(region_NChw) - TowerTail(tower, centered=True)(region_NChw)
         torch.testing.assert_close(difference, centers['map16'][None, :, None, None].expand_as(difference))
-        with pytest.raises(ConfigError, match='OpenClipTower has no tail'):
+        with pytest.raises(ConfigError, match='has no tail after its pyramid here'):
             TowerTail({'type': 'vlm_dense.OpenClipTower', 'name': tiny_models['vit']})

@@ -2,7 +2,7 @@
 
 from vlm_dense.vlms.backbone import TowerBackbone, TowerTail
 from vlm_dense.vlms.centers import mean_features
-from vlm_dense.vlms.clip_resnet import pool_tokens
+from vlm_dense.vlms.clip_resnet import AttentionPooling, pool_tokens
 from vlm_dense.vlms.clip_vit import tapped_tokens
 from vlm_dense.vlms.crops import crop_regions
 from vlm_dense.vlms.frozen import FrozenTower
@@ -14,6 +14,7 @@ from vlm_dense.vlms.timm_tower import TimmTower
 from vlm_dense.vlms.tower import ImageTower
 
 __all__ = [
+    'AttentionPooling',
     'ContentMemory',
     'FrozenTower',
     'ImageNetTower',

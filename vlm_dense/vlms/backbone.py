@@ -91,12 +91,14 @@ class TowerBackbone(BaseModule):
 
 @MODELS.register_module()
 class TowerTail(BaseModule):
-    """The layers of a tower after its pyramid, as a RoI shared head: (N, C, h, w) to (N, D, h, w).
+    """The layers of a tower after a map of its pyramid, as a RoI shared head: (N, C, h, w) to (N, D, h, w).
 
-    For `ImageNetTower` these are the head convolution, norm and activation, 320 to 1280 channels.
+    For `ImageNetTower` these are the head convolution, norm and activation, 320 to 1280 channels. For CLIP's ResNets
+    they end with the attention pooling, which leaves one cell.
 
     Args:
         tower: An `ImageTower` or its config; only its tail is kept.
+        stage: Which map of the pyramid regions are read from; -1 is the last, 2 the C4 style.
         frozen: Keep the tail in eval mode and without gradient.
         centered: Also subtract the tower's mean feature of maps. The mean over the cells of the result, at unit
             length, then lies in the shared space, as the average of `embed_dense` before its normalisation.
@@ -108,11 +110,16 @@ class TowerTail(BaseModule):
     center_D11: Tensor
 
     def __init__(
-        self, tower: dict | ImageTower, frozen: bool = True, centered: bool = False, init_cfg: dict | None = None
+        self,
+        tower: dict | ImageTower,
+        stage: int = -1,
+        frozen: bool = True,
+        centered: bool = False,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         built: Any = MODELS.build(tower) if isinstance(tower, dict) else tower
-        self.layers: nn.Module = built.tail()
+        self.layers: nn.Module = built.tail(stage)
         self.out_channels: int = built.embed_dim
         if centered and not hasattr(built, 'center_map'):
             raise ConfigError(f'{type(built).__name__} has no mean feature. Set centered=False.')
@@ -123,7 +130,7 @@ class TowerTail(BaseModule):
             self.eval().requires_grad_(False)
 
     def forward(self, roi_NChw: Tensor) -> Tensor:
-        """Map the last pyramid map, or regions of it, to D channels. Gradients reach the input even when frozen."""
+        """Map a map of the pyramid, or regions of it, to D channels. Gradients reach the input even when frozen."""
         return self.layers(roi_NChw) - self.center_D11
 
     def train(self, mode: bool = True) -> Any:

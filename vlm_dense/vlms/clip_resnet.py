@@ -4,7 +4,7 @@ from math import isqrt
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.vlms.positions import Interpolation, resize_positions
@@ -68,10 +68,43 @@ def pool_tokens(pool: Any, map_BChw: Tensor, interpolation: Interpolation = 'bic
     Returns:
         (B, 1 + h w, D): the pooled vector, then the cells row by row.
     """
+    tokens_BLC = _tokens(pool, map_BChw, interpolation)
+    return _ask(pool, tokens_BLC, tokens_BLC)
+
+
+class AttentionPooling(nn.Module):
+    """CLIP's attention pooling of maps or regions of any size, with the mean as its one query.
+
+    F-VLM (arXiv:2209.15639) and RegionCLIP (arXiv:2112.09106) read regions so, after RoIAlign. The positional embedding
+    is resized to the map.
+
+    Args:
+        pool: open_clip's ``AttentionPool2d``; its weights stay where they are.
+        interpolation: As in `resize_positions`.
+    """
+
+    def __init__(self, pool: nn.Module, interpolation: Interpolation = 'bicubic') -> None:
+        super().__init__()
+        self.pool = pool
+        self.interpolation = interpolation
+
+    def forward(self, region_NChw: Tensor) -> Tensor:
+        """Last stage, (N, C, h, w), to (N, D, 1, 1), raw; N may be 0."""
+        tokens_NLC = _tokens(self.pool, region_NChw, self.interpolation)
+        return _ask(self.pool, tokens_NLC[:, :1], tokens_NLC).transpose(1, 2)[..., None]
+
+
+def _tokens(pool: Any, map_BChw: Tensor, interpolation: Interpolation) -> Tensor:
+    """The mean, then the cells row by row, with their positions: (B, 1 + h w, C)."""
     cells_BLC = map_BChw.flatten(2).transpose(1, 2)
     height, width = map_BChw.shape[2:]
     side = isqrt(len(pool.positional_embedding) - 1)
     positions_LC = resize_positions(pool.positional_embedding, (side, side), (height, width), interpolation)
-    tokens_BLC = torch.cat([cells_BLC.mean(dim=1, keepdim=True), cells_BLC], dim=1) + positions_LC.to(cells_BLC.dtype)
-    q, k, v = (split_heads(project(tokens_BLC), pool.num_heads) for project in (pool.q_proj, pool.k_proj, pool.v_proj))
+    return torch.cat([cells_BLC.mean(dim=1, keepdim=True), cells_BLC], dim=1) + positions_LC.to(cells_BLC.dtype)
+
+
+def _ask(pool: Any, queries_BQC: Tensor, tokens_BLC: Tensor) -> Tensor:
+    """The answers of the tokens to the queries, (B, Q, D)."""
+    pairs = ((pool.q_proj, queries_BQC), (pool.k_proj, tokens_BLC), (pool.v_proj, tokens_BLC))
+    q, k, v = (split_heads(project(rows), pool.num_heads) for project, rows in pairs)
     return pool.c_proj(merge_heads(plain_mix(q, k, v)))

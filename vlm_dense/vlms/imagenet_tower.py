@@ -104,9 +104,16 @@ class ImageNetTower(ImageTower):
         """Every cell to (B, 1280, h, w), unit length along dim 1."""
         return F.normalize(self.features(images_B3HW) - self.center_map[:, None, None], dim=1)
 
-    def tail(self) -> nn.Module:
-        """Head convolution, norm and activation: (N, 320, h, w) to (N, 1280, h, w)."""
-        return nn.Sequential(self.trunk.conv_head, self.trunk.bn2)
+    def tail(self, stage: int = -1) -> nn.Module:
+        """The blocks after a map, head convolution, norm and activation; from the last map, 320 to 1280 channels."""
+        number = self._checked_stage(stage, len(PYRAMID_BLOCKS))
+        later = self.trunk.blocks[PYRAMID_BLOCKS[number] + 1 :]
+        return nn.Sequential(*later, self.trunk.conv_head, self.trunk.bn2)
+
+    def embed_regions(self, region_NChw: Tensor, stage: int = -1) -> Tensor:
+        """As `ImageTower.embed_regions`, less the mean feature of maps."""
+        pooled_ND = self.tail(stage)(region_NChw).mean(dim=(2, 3))
+        return F.normalize(pooled_ND - self.center_map, dim=1)
 
 
 def _load_trunk(output_stride: int) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vlm_dense.checkpoints.open_clip_models import find_open_clip, load_open_clip
 from vlm_dense.errors import ConfigError
 from vlm_dense.registry import MODELS
-from vlm_dense.vlms.clip_resnet import resnet_cells, resnet_maps, resnet_pictures
+from vlm_dense.vlms.clip_resnet import AttentionPooling, resnet_cells, resnet_maps, resnet_pictures
 from vlm_dense.vlms.clip_vit import tapped_tokens, transformer_cells, transformer_pictures
 from vlm_dense.vlms.positions import INTERPOLATIONS, Interpolation
 from vlm_dense.vlms.readouts import READOUTS, Readout
@@ -169,6 +169,20 @@ class OpenClipTower(ImageTower):
         if self._family == 'transformer':
             return self.visual.transformer.resblocks
         return self.visual.trunk.blocks if self._family == 'timm_vit' else None
+
+    def tail(self, stage: int = -1) -> nn.Module:
+        """The later stages of a CLIP ResNet and its attention pooling: regions of stage 3 or 2 to (N, D, 1, 1).
+
+        After RoIAlign, ``stage=-1`` reads regions as F-VLM does, and ``stage=2`` as RegionCLIP (C4).
+
+        Raises:
+            ConfigError: If the trunk is no CLIP ResNet.
+        """
+        if self._family != 'resnet':
+            raise ConfigError(f"'{self._source.name}' has no tail after its pyramid here. Take CLIP's ResNet.")
+        stages = [getattr(self.visual, f'layer{number}') for number in range(1, 5)]
+        later = stages[self._checked_stage(stage, len(stages)) + 1 :]
+        return nn.Sequential(*later, AttentionPooling(self.visual.attnpool, self.interpolation))
 
     @property
     def _usual_readout(self) -> Readout:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlm_dense.errors import ConfigError
@@ -51,9 +52,37 @@ class ImageTower(nn.Module):
         """Every cell of the last map to the shared space: (B, D, h, w), unit length along D."""
         raise self._lacks('a dense embedding')
 
-    def tail(self) -> nn.Module:
-        """The layers between the last map of `pyramid` and the D channels of the shared space."""
+    def tail(self, stage: int = -1) -> nn.Module:
+        """The layers between a map of `pyramid` and the D channels of the shared space; no copy.
+
+        They give (N, D, h, w), raw, with one cell where the tower pools by attention.
+
+        Args:
+            stage: Which map of the pyramid; -1 is the last.
+        """
         raise self._lacks('a tail after its pyramid')
+
+    def embed_regions(self, region_NChw: Tensor, stage: int = -1) -> Tensor:
+        """Regions of a map of `pyramid`, cut out by RoIAlign, to (N, D) unit rows; N may be 0.
+
+        What `tail` makes of a region is averaged over its cells.
+
+        Args:
+            region_NChw: Regions of one size.
+            stage: Which map of the pyramid they come from; -1 is the last.
+
+        Raises:
+            ConfigError: If the tower has no tail there.
+        """
+        return F.normalize(self.tail(stage)(region_NChw).mean(dim=(2, 3)), dim=1)
+
+    def _checked_stage(self, stage: int, stages: int) -> int:
+        """The number of a map, counted from 0."""
+        if not -stages <= stage < stages:
+            raise ConfigError(
+                f'stage={stage} of {type(self).__name__}: the pyramid has {stages} maps, 0 to {stages - 1}.'
+            )
+        return stage % stages
 
     def _lacks(self, what: str) -> ConfigError:
         return ConfigError(

@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from vlm_dense.errors import ConfigError
@@ -32,6 +32,7 @@ class EmbeddingClassifier(BaseModule):
         normalize: Bring region embeddings to unit length before the product.
         novel: What training does with the logits of words whose ``is_base`` is False: 'keep' them, or
             multiply them by zero ('zero_logit').
+        learn_temperature: Multiply the temperature by a learned factor, 1 at the start (F-VLM, arXiv:2209.15639).
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class EmbeddingClassifier(BaseModule):
         background: Literal['learned', 'zero'] | dict | None = 'learned',
         normalize: bool = True,
         novel: Literal['keep', 'zero_logit'] = 'keep',
+        learn_temperature: bool = False,
     ) -> None:
         super().__init__()
         if temperature <= 0:
@@ -49,6 +51,7 @@ class EmbeddingClassifier(BaseModule):
             raise ConfigError(f"EmbeddingClassifier: novel={novel!r}; choose 'keep' or 'zero_logit'.")
         self.embed_dim = embed_dim
         self.temperature = temperature
+        self.temperature_factor = nn.Parameter(torch.ones(())) if learn_temperature else None
         self.background = background
         self.normalize = normalize
         self.novel = novel
@@ -81,13 +84,16 @@ class EmbeddingClassifier(BaseModule):
             )
         if self.normalize:
             region_ND = functional.normalize(region_ND, dim=1)
-        logits_NK = self._similarity(region_ND, text_KD) / self.temperature
+        logits_NK = self._similarity(region_ND, text_KD) / self._divisor()
         if self.training and self.novel == 'zero_logit':
             logits_NK = self._silence_novel(logits_NK, is_base_K)
         if self.extra is None:
             return logits_NK
-        extra_NE = self._similarity(region_ND, self.extra.rows().to(region_ND)) / self.temperature
+        extra_NE = self._similarity(region_ND, self.extra.rows().to(region_ND)) / self._divisor()
         return torch.cat([logits_NK, extra_NE], dim=1)
+
+    def _divisor(self) -> float | Tensor:
+        return self.temperature if self.temperature_factor is None else self.temperature * self.temperature_factor
 
     @staticmethod
     def _similarity(region_ND: Tensor, text_KD: Tensor) -> Tensor:

@@ -7,7 +7,12 @@ from vlm_dense.errors import ConfigError
 
 
 def score_ensemble(
-    detector_NK: Tensor, vlm_NK: Tensor, is_base_K: Tensor, base_power: float, novel_power: float
+    detector_NK: Tensor,
+    vlm_NK: Tensor,
+    is_base_K: Tensor,
+    base_power: float,
+    novel_power: float,
+    background_N: Tensor | None = None,
 ) -> Tensor:
     """Geometric mean with one weight for words that had boxes and another for the rest.
 
@@ -20,6 +25,8 @@ def score_ensemble(
         is_base_K: Boolean (K,), True where a word had boxes in training.
         base_power: Weight of q on base words, in [0, 1].
         novel_power: Weight of q on the other words, in [0, 1].
+        background_N: The detector's probability of the background. Where given, the scores of a region are divided by
+            their sum and it, as F-VLM's are: words and background then have probabilities that sum to 1.
 
     Returns:
         Scores (N, K), dtype and device of ``detector_NK``; rows do not sum to 1.
@@ -37,4 +44,7 @@ def score_ensemble(
             raise ConfigError(f'{name} is {power}; it is a weight, so give a number from 0 to 1.')
     powers = (detector_NK.new_tensor(base_power), detector_NK.new_tensor(novel_power))
     power_K = torch.where(is_base_K.to(detector_NK.device), *powers)
-    return detector_NK ** (1 - power_K) * vlm_NK.to(detector_NK) ** power_K
+    scores_NK = detector_NK ** (1 - power_K) * vlm_NK.to(detector_NK) ** power_K
+    if background_N is None:
+        return scores_NK
+    return scores_NK / (scores_NK.sum(dim=1) + background_N.to(scores_NK))[:, None]

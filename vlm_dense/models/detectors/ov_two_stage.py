@@ -4,7 +4,9 @@ Shapes: B images, N regions, K words, D embedding width.
 """
 
 import copy
-from typing import Any, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import torch
 from mmdet.models.detectors import TwoStageDetector
@@ -18,8 +20,23 @@ from vlm_dense.models.detectors.named_batches import BOXES, named_batches, pictu
 from vlm_dense.models.requests import WordRows, vocabulary_of
 from vlm_dense.registry import MODELS
 from vlm_dense.text.vocabulary import Vocabulary
+from vlm_dense.vlms import TowerBackbone
 
 Features = tuple[Tensor, ...]
+
+
+class Maps(NamedTuple):
+    """Feature maps of a batch, finest first.
+
+    Args:
+        proposal: The proposals are made from these.
+        roi: RoIs are read from these.
+        backbone: As the backbone gave them.
+    """
+
+    proposal: Features
+    roi: Features
+    backbone: Features
 
 
 @MODELS.register_module()
@@ -32,12 +49,14 @@ class OVTwoStageDetector(TwoStageDetector):
         text_bank: Config of the text bank, or the bank.
         branches: By name, configs of training-time branches (`vlm_dense.models.branches.base.Branch`).
         roi_source: Where RoIs are read: 'neck', or 'backbone' for the backbone's last map (C4 style).
+        region_scorer: Config of a `TowerRegionScorer` that has a say in the scores when testing; the backbone is then a
+            `TowerBackbone`.
         parts: mmdet's ``backbone``, ``neck``, ``rpn_head``, ``roi_head``, ``train_cfg``, ``test_cfg``,
             ``data_preprocessor`` and ``init_cfg``.
 
     Raises:
         ConfigError: If the widths of text bank and box head differ, or a branch trains an embedding that the
-            box head doesn't offer.
+            box head doesn't offer, or a scorer finds no tower, or scores that are a blend already.
     """
 
     def __init__(
@@ -45,6 +64,7 @@ class OVTwoStageDetector(TwoStageDetector):
         text_bank: Any,
         branches: dict[str, dict] | None = None,
         roi_source: Literal['neck', 'backbone'] = 'neck',
+        region_scorer: dict | None = None,
         **parts: Any,
     ) -> None:
         super().__init__(**parts)
@@ -54,6 +74,7 @@ class OVTwoStageDetector(TwoStageDetector):
         # A plain attribute even where the bank is a module: its weights are not this model's.
         self.__dict__['text_bank'] = MODELS.build(text_bank) if isinstance(text_bank, dict) else text_bank
         self.branches = nn.ModuleDict({name: MODELS.build(branch) for name, branch in (branches or {}).items()})
+        self.region_scorer = None if region_scorer is None else MODELS.build(region_scorer)
         self._check_parts()
 
     def _check_parts(self) -> None:
@@ -68,20 +89,26 @@ class OVTwoStageDetector(TwoStageDetector):
                 raise ConfigError(f"branch '{name}' has no batch, embedding, sample and losses; see branches/base.py.")
             if branch.embedding == 'image' and head.distill == 'none':
                 raise ConfigError(f"branch '{name}' distils, but the box head does not; set distill='separate'.")
+        if self.region_scorer is None:
+            return
+        if not isinstance(self.backbone, TowerBackbone):
+            raise ConfigError(f'region_scorer: {type(self.backbone).__name__} has no tower; take a TowerBackbone.')
+        if head.distill == 'separate':
+            raise ConfigError("region_scorer: distill='separate' blends scores already; set distill='none'.")
 
     def word_rows(self, vocabulary: Vocabulary, device: torch.device) -> WordRows:
         """Embeddings and flags of the words, on a device."""
         return WordRows(self.text_bank(vocabulary).to(device), torch.tensor(vocabulary.is_base, device=device))
 
-    def features(self, images_B3HW: Tensor) -> tuple[Features, Features]:
-        """Maps for the proposals, and maps that RoIs are read from."""
+    def features(self, images_B3HW: Tensor) -> Maps:
+        """All feature maps of a batch, by one pass through the backbone."""
         backbone_maps = self.backbone(images_B3HW)
         maps = self.neck(backbone_maps) if self.with_neck else backbone_maps
-        return maps, maps if self.roi_source == 'neck' else backbone_maps[-1:]
+        return Maps(maps, maps if self.roi_source == 'neck' else backbone_maps[-1:], backbone_maps)
 
     def extract_feat(self, batch_inputs: Tensor) -> Features:
         """Maps for the proposals."""
-        return self.features(batch_inputs)[0]
+        return self.features(batch_inputs).proposal
 
     def loss(self, batch_inputs: Any, batch_data_samples: Any) -> dict[str, Any]:
         """Losses of the detector and of every branch.
@@ -97,7 +124,7 @@ class OVTwoStageDetector(TwoStageDetector):
         batches = named_batches(batch_inputs, batch_data_samples, fed_by)
         losses: dict[str, Any] = {}
         for batch_name, (images_B3HW, data_samples) in batches.items():
-            maps, roi_maps = self.features(images_B3HW)
+            maps, roi_maps, _ = self.features(images_B3HW)
             if batch_name == BOXES:
                 found, proposals = self._detector_losses(maps, roi_maps, data_samples)
                 losses.update(found)
@@ -146,13 +173,22 @@ class OVTwoStageDetector(TwoStageDetector):
             rescale: Whether boxes are wanted in pixels of the original image.
         """
         words = self.word_rows(vocabulary_of(batch_data_samples), batch_inputs.device)
-        maps, roi_maps = self.features(batch_inputs)
-        proposals = self.rpn_head.predict(maps, batch_data_samples, rescale=False)
-        results = self.roi_head.predict(roi_maps, proposals, batch_data_samples, words, rescale=rescale)
+        maps = self.features(batch_inputs)
+        proposals = self.rpn_head.predict(maps.proposal, batch_data_samples, rescale=False)
+        rescore = self._rescore(maps.backbone, proposals, words)
+        results = self.roi_head.predict(maps.roi, proposals, batch_data_samples, words, rescale, rescore)
         return self.add_pred_to_datasample(batch_data_samples, results)
 
+    def _rescore(
+        self, backbone_maps: Features, proposals: list[InstanceData], words: WordRows
+    ) -> Callable[[Tensor], Tensor] | None:
+        if self.region_scorer is None:
+            return None
+        region_ND = self.region_scorer.embed(self.backbone, backbone_maps, [found.bboxes for found in proposals])
+        return partial(self.region_scorer, region_ND=region_ND, words=words)
+
     def _forward(self, batch_inputs: Tensor, batch_data_samples: Any = None) -> tuple:
-        maps, roi_maps = self.features(batch_inputs)
+        maps, roi_maps, _ = self.features(batch_inputs)
         proposals = self.rpn_head.predict(maps, batch_data_samples, rescale=False)
         return (self.roi_head.forward(roi_maps, proposals),)
 

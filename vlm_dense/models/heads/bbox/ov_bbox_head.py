@@ -59,6 +59,7 @@ class OVBBoxHead(BBoxHead):
         image_classifier: Config of the classifier of ``image_ND``, without background; used by 'separate'.
         base_power: Weight of the distilled scores on base words ('separate').
         novel_power: Weight of the distilled scores on novel words ('separate'). Both at 1 is ViLD-image.
+        background_weight: Weight of background regions in the classification loss (F-VLM 0.9, RegionCLIP 0.2 or 0.8).
         in_channels: Channels of the RoI features.
         roi_feat_size: Side r of the RoI features.
         box_head: Remaining arguments of mmdet's ``BBoxHead`` (``bbox_coder``, ``loss_cls``, ``loss_bbox``, ...).
@@ -75,6 +76,7 @@ class OVBBoxHead(BBoxHead):
         image_classifier: dict | None = None,
         base_power: float = VILD_BASE_POWER,
         novel_power: float = VILD_NOVEL_POWER,
+        background_weight: float = 1.0,
         in_channels: int = 256,
         roi_feat_size: int = 7,
         **box_head: Any,
@@ -97,6 +99,7 @@ class OVBBoxHead(BBoxHead):
         self.distill = distill
         self.base_power = base_power
         self.novel_power = novel_power
+        self.background_weight = background_weight
         self.trunk = text_trunk
         self.box_trunk = reg_trunk
         self.projection = self._build_projection(projection)
@@ -155,15 +158,21 @@ class OVBBoxHead(BBoxHead):
         """
         labels_N, *targets = self.get_targets(sampling_results, train_cfg)
         logits_NK = self.classifier(outputs.text_ND, words.text_KD, words.is_base_K)
-        word_labels_N = labels_N.masked_fill(labels_N == BACKGROUND_LABEL, len(words.text_KD))
+        is_background_N = labels_N == BACKGROUND_LABEL
+        word_labels_N = labels_N.masked_fill(is_background_N, len(words.text_KD))
         weights_N = targets[0]
+        # Background counts as a whole region in the mean, as in F-VLM's release.
+        counted = max(int((weights_N > 0).sum()), 1)
+        weights_N = torch.where(is_background_N, self.background_weight * weights_N, weights_N)
         losses = {
-            'loss_cls': self.loss_cls(
-                logits_NK, word_labels_N, weights_N, avg_factor=max(int((weights_N > 0).sum()), 1)
-            ),
+            'loss_cls': self.loss_cls(logits_NK, word_labels_N, weights_N, avg_factor=counted),
             'acc': accuracy(logits_NK, word_labels_N),
         }
         return {**losses, **super().loss(None, outputs.delta_N4, rois_N5, labels_N, *targets)}
+
+    def probabilities(self, text_ND: Tensor, words: WordRows) -> Tensor:
+        """The text head's softmax over K words and background, (N, K + 1)."""
+        return self.classifier(text_ND, words.text_KD, words.is_base_K).softmax(dim=1)
 
     def scores(self, text_ND: Tensor, image_ND: Tensor | None, words: WordRows) -> Tensor:
         """Score of every word for every region, (N, K), background removed.
@@ -172,7 +181,7 @@ class OVBBoxHead(BBoxHead):
         with the distilled head's softmax over the K words alone (ViLD, Sec. 3.4).
         """
         text_KD, is_base_K = words
-        p_NK = self.classifier(text_ND, text_KD, is_base_K).softmax(dim=1)[:, :-1]
+        p_NK = self.probabilities(text_ND, words)[:, :-1]
         if image_ND is None:
             return p_NK
         q_NK = self.image_classifier(image_ND, text_KD).softmax(dim=1)

@@ -3,6 +3,7 @@
 Shapes: N regions of a batch, K words, D embedding width.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from mmdet.models.roi_heads import StandardRoIHead
@@ -96,6 +97,7 @@ class OVRoIHead(StandardRoIHead):
         data_samples: list[DetDataSample],
         words: WordRows,
         rescale: bool = False,
+        rescore: Callable[[Tensor], Tensor] | None = None,
     ) -> list[InstanceData]:
         """Detections of every image; ``labels`` index the words.
 
@@ -105,10 +107,12 @@ class OVRoIHead(StandardRoIHead):
             data_samples: Give the sizes of the images.
             words: Rows of the vocabulary, any K.
             rescale: Whether boxes and masks are wanted in pixels of the original image.
+            rescore: Makes scores (N, K) of the text head's probabilities (N, K + 1), background last, for all
+                proposals, images one after the other; None takes the box head's own scores.
         """
         metainfos = [sample.metainfo for sample in data_samples]
         # The mask head rescales boxes together with masks.
-        results = self.predict_bbox(x, metainfos, proposals, words, rescale and not self.with_mask)
+        results = self.predict_bbox(x, metainfos, proposals, words, rescale and not self.with_mask, rescore)
         return self.predict_mask(x, metainfos, results, rescale) if self.with_mask else results
 
     def predict_bbox(
@@ -118,6 +122,7 @@ class OVRoIHead(StandardRoIHead):
         proposals: list[InstanceData],
         words: WordRows,
         rescale: bool,
+        rescore: Callable[[Tensor], Tensor] | None = None,
     ) -> list[InstanceData]:
         """Boxes, scores and labels of every image."""
         counts = [len(found.bboxes) for found in proposals]
@@ -125,7 +130,10 @@ class OVRoIHead(StandardRoIHead):
         if len(rois_N5) == 0:
             return empty_instances(metainfos, rois_N5.device, task_type='bbox')
         outputs = self._bbox_forward(x, rois_N5)
-        scores_NK = self.bbox_head.scores(outputs.text_ND, outputs.image_ND, words)
+        if rescore is None:
+            scores_NK = self.bbox_head.scores(outputs.text_ND, outputs.image_ND, words)
+        else:
+            scores_NK = rescore(self.bbox_head.probabilities(outputs.text_ND, words))
         deltas = [None] * len(counts) if outputs.delta_N4 is None else outputs.delta_N4.split(counts)
         return [
             self.bbox_head.decode(*parts, self.test_cfg, rescale)
