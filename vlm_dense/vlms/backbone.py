@@ -22,9 +22,12 @@ class TowerBackbone(BaseModule):
         out_indices: Which maps of the pyramid to return, finest first.
         frozen: Keep the tower in eval mode and without gradient.
         memory_bytes: How much of what a frozen tower said about training pictures is kept, see `ContentMemory`.
+        output_cls_token: Give every map of a transformer with the picture's own token, as mmseg's
+            ``VisionTransformer(output_cls_token=True)``.
 
     Raises:
-        ConfigError: If the tower has no pyramid, or one that learns is to be remembered.
+        ConfigError: If the tower has no pyramid or, where they are asked for, no tokens; or if one that learns is to be
+            remembered.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class TowerBackbone(BaseModule):
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen: bool = True,
         memory_bytes: int = 0,
+        output_cls_token: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -41,6 +45,9 @@ class TowerBackbone(BaseModule):
             raise ConfigError(
                 f'{type(self.tower).__name__} has no pyramid of stage maps. Use ImageNetTower or OpenClipTower.'
             )
+        if output_cls_token and type(self.tower).tokens is ImageTower.tokens:
+            raise ConfigError(f'{type(self.tower).__name__} has no tokens. Set output_cls_token=False.')
+        self.output_cls_token = output_cls_token
         if memory_bytes and not frozen:
             raise ConfigError('TowerBackbone: a tower that learns cannot be remembered. Set memory_bytes=0.')
         self.memory = ContentMemory(memory_bytes)
@@ -49,22 +56,26 @@ class TowerBackbone(BaseModule):
         if frozen:
             self.tower.eval().requires_grad_(False)
 
-    def forward(self, images_B3HW: Tensor) -> tuple[Tensor, ...]:
-        """Normalised pictures to the chosen maps, (B, C_i, H/s_i, W/s_i) each.
+    def forward(self, images_B3HW: Tensor) -> tuple:
+        """Normalised pictures to the chosen maps, (B, C_i, H/s_i, W/s_i) each, or to pairs with tokens (B, C_i).
 
         Raises:
             ConfigError: If ``out_indices`` names a map that the pyramid lacks.
         """
         if self.frozen and self.training:
-            return self.memory(self._maps, images_B3HW)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return self._maps(images_B3HW)
+            parts = self.memory(self._parts, images_B3HW)
+        else:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+                parts = self._parts(images_B3HW)
+        return tuple(zip(parts[::2], parts[1::2], strict=True)) if self.output_cls_token else parts
 
-    def _maps(self, images_B3HW: Tensor) -> tuple[Tensor, ...]:
-        maps = self.tower.pyramid(images_B3HW)
-        if not all(-len(maps) <= index < len(maps) for index in self.out_indices):
-            raise ConfigError(f'out_indices={self.out_indices} of TowerBackbone: the pyramid has {len(maps)} maps.')
-        return tuple(maps[index] for index in self.out_indices)
+    def _parts(self, images_B3HW: Tensor) -> tuple[Tensor, ...]:
+        """The chosen maps; with tokens, each map is followed by its token."""
+        tower = self.tower
+        taken = tower.tokens(images_B3HW) if self.output_cls_token else [(m,) for m in tower.pyramid(images_B3HW)]
+        if not all(-len(taken) <= index < len(taken) for index in self.out_indices):
+            raise ConfigError(f'out_indices={self.out_indices} of TowerBackbone: the pyramid has {len(taken)} maps.')
+        return tuple(part for index in self.out_indices for part in taken[index])
 
     def train(self, mode: bool = True) -> Any:
         """Switch the mode; a frozen tower stays in eval mode."""

@@ -86,10 +86,17 @@ def transformer_maps(
     visual: Any, images_B3HW: Tensor, taps: Sequence[int] | None, interpolation: Interpolation
 ) -> tuple[Tensor, ...]:
     """The cells after the given blocks as (B, C, h, w) maps, all of the patch's stride; None takes `default_taps`."""
+    return tuple(map_BChw for map_BChw, _ in transformer_tokens(visual, images_B3HW, taps, interpolation))
+
+
+def transformer_tokens(
+    visual: Any, images_B3HW: Tensor, taps: Sequence[int] | None, interpolation: Interpolation
+) -> tuple[tuple[Tensor, Tensor], ...]:
+    """As `transformer_maps`, each map (B, C, h, w) with the picture's own token (B, C)."""
     taps = default_taps(len(visual.transformer.resblocks)) if taps is None else taps
     taken, grid = tapped_tokens(visual, images_B3HW, sorted(set(taps)), interpolation)
-    maps = dict(zip(sorted(set(taps)), taken, strict=True))
-    return tuple(_as_map(maps[number][:, 1:], grid) for number in taps)
+    tokens = dict(zip(sorted(set(taps)), taken, strict=True))
+    return tuple((_as_map(tokens[number][:, 1:], grid), tokens[number][:, 0]) for number in taps)
 
 
 def transformer_cells(visual: Any, images_B3HW: Tensor, readout: Readout, interpolation: Interpolation) -> Tensor:

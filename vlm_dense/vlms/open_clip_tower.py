@@ -10,7 +10,7 @@ from vlm_dense.checkpoints.open_clip_models import find_open_clip, load_open_cli
 from vlm_dense.errors import ConfigError
 from vlm_dense.registry import MODELS
 from vlm_dense.vlms.clip_resnet import resnet_cells, resnet_maps
-from vlm_dense.vlms.clip_vit import check_taps, transformer_cells, transformer_maps
+from vlm_dense.vlms.clip_vit import check_taps, transformer_cells, transformer_maps, transformer_tokens
 from vlm_dense.vlms.positions import INTERPOLATIONS, Interpolation
 from vlm_dense.vlms.readouts import READOUTS, Readout
 from vlm_dense.vlms.timm_trunk import reads_cells, stage_numbers, trunk_cells, trunk_maps
@@ -34,7 +34,7 @@ class OpenClipTower(ImageTower):
             and projection, or a ResNet's attention pooling asked by every cell. 'value': MaskCLIP, for transformers and
             ResNets. 'qq+kk': SCLIP, and 'qq': ClearCLIP, for transformers. None is 'value' for ResNets, the only one
             whose cells no other cell enters, and 'plain' for the others. The formulas are in ``readouts``.
-        interpolation: How positional embeddings are resized, 'bicubic' or 'bilinear'.
+        interpolation: How positional embeddings are resized, see `resize_positions`.
         taps: After which blocks of a transformer `pyramid` takes its maps, counted from 0; None takes four evenly
             spaced ones that end with the last.
 
@@ -65,7 +65,9 @@ class OpenClipTower(ImageTower):
         self._source = source
         self._family = _family(visual)
         if interpolation not in INTERPOLATIONS:
-            raise ConfigError(f"interpolation='{interpolation}' of OpenClipTower: write 'bicubic' or 'bilinear'.")
+            raise ConfigError(
+                f"interpolation='{interpolation}' of OpenClipTower: write one of {', '.join(INTERPOLATIONS)}."
+            )
         self.interpolation = interpolation
         self.readout = self._checked_readout(readout)
         self.taps = self._checked_taps(taps)
@@ -128,6 +130,16 @@ class OpenClipTower(ImageTower):
             f"'{self._source.name}' has no pyramid of maps here. "
             "Take a plain vision transformer, CLIP's ResNet, or ConvNeXt."
         )
+
+    def tokens(self, images_B3HW: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        """The maps of a transformer's `pyramid`, each with the picture's own token, (B, C, h, w) and (B, C).
+
+        Raises:
+            ConfigError: If the trunk is no plain vision transformer, or a picture is smaller than one cell.
+        """
+        if self._family != 'transformer':
+            raise ConfigError(f"'{self._source.name}' has no tokens here. Take a plain vision transformer.")
+        return transformer_tokens(self.visual, images_B3HW, self.taps, self.interpolation)
 
     @property
     def _usual_readout(self) -> Readout:

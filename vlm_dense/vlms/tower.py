@@ -32,6 +32,10 @@ class ImageTower(nn.Module):
         """Raw stage maps, finest first, at strides 4, 8, 16 and 32 unless the tower says otherwise."""
         raise self._lacks('a pyramid of stage maps')
 
+    def tokens(self, images_B3HW: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        """A transformer's maps, shallowest first, (B, C, h, w), each with the picture's own token (B, C)."""
+        raise self._lacks('tokens')
+
     def embed_images(self, images_B3HW: Tensor) -> Tensor:
         """Whole pictures to (B, D) unit rows."""
         raise self._lacks('an embedding of whole pictures')
