@@ -9,7 +9,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmseg.evaluation import IoUMetric
 from recipes import CONFIGS, SIDE, tiny_recipe, write_ade20k_data, write_phrasecut_data
+from safetensors.torch import save_file
 
+from vlm_dense.checkpoints import load_state
 from vlm_dense.errors import MissingFileError
 from vlm_dense.registry import DATASETS, MODELS
 
@@ -88,6 +90,23 @@ def test_evaluation_meets_labels_of_the_same_size(config: Config) -> None:
         (found,) = model.test_step(pseudo_collate([sample]))
     assert found.pred_sem_seg.data.shape == found.gt_sem_seg.data.shape == (1, SIDE, SIDE + 14)
     assert found.seg_logits.data.shape[0] == 2  # the phrase and the background
+
+
+@pytest.mark.parametrize('name', [NAME, REFINED])
+def test_weights_of_the_authors_load_as_the_readme_says(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = MODELS.build(tiny_recipe(name, tmp_path).model)
+    decoder = {name: torch.randn_like(weight) for name, weight in model.decode_head.state_dict().items()}
+    monkeypatch.chdir(tmp_path)
+    save_file({name.replace('enlarge', 'trans_conv'): weight for name, weight in decoder.items()}, 'model.safetensors')
+    readme = (CONFIGS.parent / 'projects' / 'clipseg' / 'README.md').read_text()
+    exec(readme.split('```python')[1].split('```')[0], {})
+    coverage = load_state(model, 'clipseg.pth')
+    assert {name.split('.')[0] for name in coverage.missing} == {'backbone'}
+    assert not coverage.unexpected
+    for name, weight in model.decode_head.state_dict().items():
+        assert torch.equal(weight, decoder[name])
 
 
 def test_ade20k_asks_for_all_words(tmp_path: Path) -> None:
