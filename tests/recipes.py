@@ -8,7 +8,7 @@ import hashlib
 import importlib.util
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -66,6 +66,20 @@ class OneConvTower(ImageTower):
 
     def embed_images(self, images_B3HW: Tensor) -> Tensor:
         return functional.normalize(self.conv(images_B3HW).flatten(1), dim=1)
+
+
+@MODELS.register_module()
+class HashedEncoder:
+    """A text encoder over `HashedBank`'s rows, thrice as long where they need not be of unit length."""
+
+    fingerprint = 'hashed'
+
+    def __init__(self, embed_dim: int = CLIP_WIDTH) -> None:
+        self.bank = HashedBank(embed_dim)
+
+    def encode(self, texts: Sequence[str], normalise: bool = True) -> Tensor:
+        rows_ND = torch.stack([self.bank._vector(text) for text in texts])
+        return functional.normalize(rows_ND, dim=1) * (1 if normalise else 3)
 
 
 def tiny_recipe(name: str, root: Path) -> Config:
@@ -172,6 +186,32 @@ def shrink_lseg(config: Config) -> None:
                 step.crop_size = (SIDE, SIDE)
 
 
+def tiny_clip_vit(blocks: int) -> str:
+    """A plain vision transformer known to open_clip, 64 wide, into CLIP ViT-B/16's space."""
+    import open_clip
+
+    name = f'vlm-dense-recipe-vit-{blocks}'
+    vision = dict(image_size=SIDE, layers=blocks, width=64, patch_size=16)
+    text = dict(context_length=8, vocab_size=49408, width=32, heads=2, layers=1)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f'{name}.json'
+        path.write_text(json.dumps(dict(embed_dim=CLIP_WIDTH, quick_gelu=True, vision_cfg=vision, text_cfg=text)))
+        open_clip.add_model_config(path)
+    return name
+
+
+def shrink_film(config: Config) -> None:
+    """Tapped CLIP with the FiLM decoder."""
+    model = config.model
+    model.backbone.tower.update(name=tiny_clip_vit(blocks=10), pretrained=None)
+    model.text_bank.bank.encoder = dict(type='vlm_dense.HashedEncoder')
+    model.text_bank.bank.cache_dir = None
+    model.decode_head.update(in_channels=64, channels=16, feedforward=32)
+    model.data_preprocessor.size = (SIDE, SIDE)
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        narrow(loader.dataset)
+
+
 def move(settings: Any, root: Path) -> None:
     """Point every path that starts in data/ to a folder of the test."""
     if isinstance(settings, list):
@@ -258,16 +298,37 @@ def write_region_bank(root: Path) -> None:
     tool.fill(teacher, dataset, boxes, rank=0, world_size=1, device='cpu', save_every=200)
 
 
+def write_phrasecut_data(root: Path) -> None:
+    """PhraseCut's folder with two phrases in each part, their regions of another colour than the rest."""
+    folder = root / 'data' / 'VGPhraseCut_v0'
+    (folder / 'images').mkdir(parents=True)
+    square = [[20, 20], [80, 20], [80, 80], [20, 80]]
+    for part, first in (('train', 1), ('val', 3), ('test', 5)):
+        tasks = []
+        for number, phrase in ((first, 'wooden chair'), (first + 1, 'man on the left')):
+            picture = np.full((SIDE, SIDE + 14, 3), 40 * number, np.uint8)
+            picture[20:80, 20:80] = 255 - 40 * number
+            Image.fromarray(picture).save(folder / 'images' / f'{number}.jpg')
+            tasks.append(dict(image_id=number, phrase=phrase, Polygons=[[square]], instance_boxes=[[20, 20, 60, 60]]))
+        (folder / f'refer_{part}.json').write_text(json.dumps(tasks))
+
+
 def write_data(root: Path, pictures_root: Path) -> None:
-    """Data for every recipe: LVIS with a bank of regions, COCO, ADE20K and the built-in pictures."""
+    """Data for every recipe: LVIS with a bank of regions, COCO, ADE20K, PhraseCut and the built-in pictures."""
     write_boxes_data(root)
     write_region_bank(root)
     write_ade20k_data(root)
+    write_phrasecut_data(root)
     shutil.copytree(pictures_root / 'data' / 'pictures', root / 'data' / 'pictures')
 
 
 # By the beginning of a recipe's name; recipes of the built-in pictures have their own.
-SHRINKS = {'fvlm_rn50': shrink_fvlm, 'lseg_vit': shrink_lseg, 'vild_r50': shrink_vild}
+SHRINKS = {
+    'clipseg_rd64': shrink_film,
+    'fvlm_rn50': shrink_fvlm,
+    'lseg_vit': shrink_lseg,
+    'vild_r50': shrink_vild,
+}
 
 
 def shrink_of(name: str) -> Callable[[Config], None]:

@@ -45,6 +45,16 @@ def test_rows_average_the_texts_of_their_word(hash_encoder, averaging: str) -> N
         np.testing.assert_allclose(row, expected if averaging == 'normalise_mean' else unit(expected), atol=1e-6)
 
 
+def test_raw_rows_of_one_template_have_a_cache_of_their_own(hash_encoder, tmp_path: Path) -> None:
+    banks = [
+        TextBank(hash_encoder, '{}', averaging, cache_dir=str(tmp_path)) for averaging in ('mean_normalise', 'mean')
+    ]
+    unit_KD, raw_KD = (bank(WORDS) for bank in banks)
+    assert torch.equal(raw_KD, hash_encoder.encode(WORDS.words, normalise=False))
+    assert (unit_KD - raw_KD).abs().max() > 1
+    assert banks[0].cache_file(WORDS) != banks[1].cache_file(WORDS)
+
+
 def test_width_type_and_length(hash_encoder) -> None:
     text_KD = TextBank(hash_encoder, cache_dir=None)(WORDS)
     assert text_KD.shape == (3, hash_encoder.embed_dim)
@@ -276,7 +286,7 @@ def test_cache_dir_is_read_only(hash_encoder, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('wrong', 'named'),
     [
-        (dict(averaging='mean'), 'averaging'),
+        (dict(averaging='median'), 'averaging'),
         (dict(synonyms='max'), 'synonyms'),
         (dict(dtype='int8'), 'dtype'),
     ],

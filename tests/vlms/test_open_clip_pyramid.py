@@ -101,6 +101,23 @@ class TestPositions:
         torch.testing.assert_close(resized_LC[1:], expected)
         assert torch.equal(resized_LC[0], self.positions_LC[0])
 
+    def test_plain_is_not_antialiased(self) -> None:
+        """As transformers resizes them."""
+        from transformers import CLIPSegVisionConfig
+        from transformers.models.clipseg.modeling_clipseg import CLIPSegVisionEmbeddings
+
+        theirs = CLIPSegVisionEmbeddings(
+            CLIPSegVisionConfig(hidden_size=5, num_attention_heads=5, image_size=96, patch_size=16)
+        )
+        positions_LC = theirs.position_embedding.weight
+        for grid in ((9, 4), (3, 5)):
+            expected_LC = theirs.interpolate_pos_encoding(
+                torch.empty(1, 1 + grid[0] * grid[1], 5), *(16 * g for g in grid)
+            )
+            found_LC = resize_positions(positions_LC, (6, 6), grid, 'bicubic_plain')
+            torch.testing.assert_close(found_LC, expected_LC[0])
+            assert not torch.allclose(found_LC, resize_positions(positions_LC, (6, 6), grid, 'bicubic'))
+
     def test_rows_stay_rows(self) -> None:
         positions_LC = torch.cat([torch.zeros(1, 1), torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])[:, None]])
         resized_hw = resize_positions(positions_LC, (2, 3), (5, 4), 'bicubic')[1:].reshape(5, 4)

@@ -123,7 +123,7 @@ def test_limits_are_named(tiny_models, vit) -> None:
         ('resnet', {'readout': 'qq'}, "-resnet' has 'plain' and 'value'"),
         ('convnext', {'readout': 'value'}, "-convnext' has 'plain'"),
         ('custom', {'readout': 'value'}, "other attention. Use readout='plain'"),
-        ('vit', {'interpolation': 'nearest'}, "write 'bicubic' or 'bilinear'"),
+        ('vit', {'interpolation': 'nearest'}, 'write one of bicubic, bilinear, bicubic_plain'),
         ('vit', {'taps': (1, 4)}, 'block numbers from 0 to 3'),
         ('vit', {'taps': (2, 1)}, 'ascending'),
         ('vit', {'taps': ()}, 'block numbers'),

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.registry import MODELS
-from vlm_dense.vlms import ImageNetTower, TowerBackbone, TowerTail
+from vlm_dense.vlms import ImageNetTower, TowerBackbone, TowerTail, tapped_tokens
 
 LITE0 = {'type': 'vlm_dense.ImageNetTower'}
 
@@ -58,6 +58,48 @@ def test_trains_as_part_of_an_mmdet_neck() -> None:
 def test_wrong_index() -> None:
     with pytest.raises(ConfigError, match='the pyramid has 4 maps'):
         TowerBackbone(LITE0, out_indices=(4,))(torch.randn(1, 3, 64, 64))
+
+
+class TestClassTokens:
+    def backbone(self, tower: object, **settings: object) -> TowerBackbone:
+        return TowerBackbone(tower, out_indices=(0, 1), class_token=True, **settings)
+
+    def test_maps_and_tokens_of_each_tap(self, tower_of) -> None:
+        tower, images = tower_of('vit', taps=(1, 3)), torch.randn(2, 3, 48, 64)
+        pairs = self.backbone(tower)(images)
+        taken, grid = tapped_tokens(tower.visual, images, (1, 3))
+        for (map_BChw, token_BC), tokens_BLC, pyramid_BChw in zip(pairs, taken, tower.pyramid(images), strict=True):
+            assert torch.equal(token_BC, tokens_BLC[:, 0])
+            assert torch.equal(map_BChw, tokens_BLC[:, 1:].transpose(1, 2).unflatten(2, grid))
+            assert torch.equal(map_BChw, pyramid_BChw)
+
+    def test_remembered_pictures_keep_their_pairs(self, tower_of) -> None:
+        backbone = self.backbone(tower_of('vit', taps=(1, 3)), memory_bytes=10**7).train()
+        images = torch.randn(2, 3, 48, 48)
+        first, again = backbone(images), backbone(images)
+        assert [len(pair) for pair in again] == [2, 2]
+        for pair, other in zip(first, again, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(pair, other, strict=True))
+
+    def test_feed_a_head_for_mmsegs_transformer(self, tower_of) -> None:
+        head = MODELS.build(
+            {
+                'type': 'vlm_dense.DPTPixelHead',
+                'in_channels': 64,
+                'embed_dim': 8,
+                'reassemble_channels': (8, 8, 8, 8),
+                'channels': 8,
+                'classifier': {'type': 'vlm_dense.EmbeddingClassifier', 'embed_dim': 8, 'temperature': 0.07},
+            }
+        )
+        backbone = TowerBackbone(tower_of('vit'), class_token=True)
+        assert head.embed(backbone(torch.randn(2, 3, 64, 64))).dense_BDhw.shape == (2, 8, 32, 32)
+
+    def test_towers_without_tokens(self, tower_of) -> None:
+        with pytest.raises(ConfigError, match='ImageNetTower has no class tokens'):
+            self.backbone(LITE0)
+        with pytest.raises(ConfigError, match='has no class token'):
+            self.backbone(tower_of('resnet'))(torch.randn(1, 3, 64, 64))
 
 
 class TestTail:

@@ -3,6 +3,7 @@
 from vlm_dense.text.averaging import AVERAGINGS, max_over_synonyms, mean_over_synonyms
 from vlm_dense.text.bank import TextBank
 from vlm_dense.text.controls import ShuffledBank
+from vlm_dense.text.drawn_prompts import DrawnPromptBank
 from vlm_dense.text.encoders import (
     BridgedTextEncoder,
     HFTextEncoder,
@@ -26,6 +27,7 @@ __all__ = [
     'AVERAGINGS',
     'PROMPT_SETS',
     'BridgedTextEncoder',
+    'DrawnPromptBank',
     'ExtraRows',
     'HFTextEncoder',
     'HFTextModel',

@@ -58,10 +58,25 @@ def normalise_mean(encoded: Tensor) -> Tensor:
     return F.normalize(encoded, dim=-1).mean(dim=-2)
 
 
+def mean(encoded: Tensor) -> Tensor:
+    """The mean of raw encodings, left as it is: of one template, the encoding itself.
+
+    CLIPSeg (arXiv:2112.10003) conditions its decoder on encodings that are not normalised.
+
+    Args:
+        encoded: (..., T, D) encodings as the encoder gives them, T >= 1.
+
+    Returns:
+        (..., D) vectors of any length.
+    """
+    return encoded.mean(dim=-2)
+
+
 AVERAGINGS: dict[str, Callable[[Tensor], Tensor]] = {
     'normalise_mean_normalise': normalise_mean_normalise,
     'mean_normalise': mean_normalise,
     'normalise_mean': normalise_mean,
+    'mean': mean,
 }
 
 

@@ -90,7 +90,7 @@ class TextBank:
             vocabulary: K words.
 
         Returns:
-            (K, D) rows on the CPU, of unit length unless the averaging leaves them shorter. The tensor is shared
+            (K, D) rows on the CPU, of unit length unless the averaging leaves them otherwise. The tensor is shared
             between calls, and mapped from disk where there is a cache: do not write to it.
 
         Raises:

@@ -41,7 +41,7 @@ class OpenClipTower(ImageTower):
             transformers, ResNets, and heads that pool with attention (SigLIP), which have no other. 'qq+kk': SCLIP,
             and 'qq': ClearCLIP, for plain transformers. None is 'value' for ResNets and SigLIP, whose pooling then
             mixes no cells, and 'plain' for the others. The formulas are in ``readouts`` and ``timm_vit``.
-        interpolation: How positional embeddings are resized, 'bicubic' or 'bilinear'.
+        interpolation: How positional embeddings are resized, see `resize_positions`.
         taps: After which blocks of a transformer `pyramid` takes its maps, counted from 0; None takes four evenly
             spaced ones that end with the last.
 
@@ -72,7 +72,9 @@ class OpenClipTower(ImageTower):
         self._source = source
         self._family = _family(visual)
         if interpolation not in INTERPOLATIONS:
-            raise ConfigError(f"interpolation='{interpolation}' of OpenClipTower: write 'bicubic' or 'bilinear'.")
+            raise ConfigError(
+                f"interpolation='{interpolation}' of OpenClipTower: write one of {', '.join(INTERPOLATIONS)}."
+            )
         self.interpolation = interpolation
         self.readout = self._checked_readout(readout)
         self.taps = self._checked_taps(taps)

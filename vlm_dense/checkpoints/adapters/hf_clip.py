@@ -52,7 +52,7 @@ def from_hf_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         CheckpointError: If a layer has only some of query, key and value.
     """
     renamed: dict[str, Tensor] = {}
-    joined: dict[str, dict[str, Tensor]] = {}
+    pieces: dict[str, Tensor] = {}
     for name, weight in weights.items():
         if name.endswith(IGNORED):
             continue
@@ -64,10 +64,23 @@ def from_hf_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         block = f'{BLOCKS[tower]}.{number}'
         piece = part.removeprefix('self_attn.')
         if piece in QKV:
-            joined.setdefault(f'{block}.attn.in_proj_{kind}', {})[piece] = weight
+            pieces[f'{block}.attn.in_proj_{kind}:{piece}'] = weight
         else:
             renamed[f'{block}.{PARTS.get(part, part)}.{kind}'] = weight
-    return renamed | {name: _join(name, pieces) for name, pieces in joined.items()}
+    return renamed | join_qkv(pieces)
+
+
+def join_qkv(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put query, key and value into one matrix each: from names like ``TARGET:q_proj`` to ``TARGET``.
+
+    Raises:
+        CheckpointError: If a target has only some of the three.
+    """
+    joined: dict[str, dict[str, Tensor]] = {}
+    for name, weight in weights.items():
+        target, piece = name.split(':')
+        joined.setdefault(target, {})[piece] = weight
+    return {target: _join(target, pieces) for target, pieces in joined.items()}
 
 
 def _whole_name(name: str) -> str:

@@ -1,5 +1,6 @@
 """Segmentors that are told their words with every request."""
 
 from vlm_dense.models.segmentors.ov_encoder_decoder import OVEncoderDecoder
+from vlm_dense.models.segmentors.word_query_segmentor import WordQuerySegmentor
 
-__all__ = ['OVEncoderDecoder']
+__all__ = ['OVEncoderDecoder', 'WordQuerySegmentor']
