@@ -20,7 +20,7 @@ def a_model(**settings: object) -> torch.nn.Module:
         num_layers=2,
         num_heads=2,
         out_indices=(0, 1),
-        class_token=True,
+        output_cls_token=True,
     )
     return MODELS.build(
         dict(
