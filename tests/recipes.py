@@ -7,6 +7,7 @@ ships are replaced by `HashedBank` and `OneConvTower`.
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs'
 SIDE = 96
 CLIP_WIDTH = 512
+TINY_WIDTH = 32
 NARROW = dict(conv_channels=16, fc_channels=32, conv_out_channels=16, feat_channels=16, max_per_img=20, nms_pre=40)
 
 
@@ -46,20 +48,33 @@ class HashedBank:
 
 
 @MODELS.register_module()
+class NamesBank(HashedBank):
+    """A `HashedBank` that also knows the names of words."""
+
+    def rows_of_names(self, vocabulary: Vocabulary) -> tuple[Tensor, Tensor]:
+        names = [(name, row) for row in range(len(vocabulary)) for name in vocabulary.names(row)]
+        rows_SD = torch.stack([self._vector(name) for name, _ in names])
+        return functional.normalize(rows_SD, dim=1), torch.tensor([row for _, row in names])
+
+
+@MODELS.register_module()
 class OneConvTower(ImageTower):
-    """One convolution of CLIP ViT-B/32's width."""
+    """One convolution of CLIP ViT-B/32's width, or another, with cells of ``side`` pixels."""
 
     mean = (122.8, 116.7, 104.1)
     std = (68.5, 66.6, 70.3)
     input_size = 32
 
-    def __init__(self, embed_dim: int = CLIP_WIDTH) -> None:
+    def __init__(self, embed_dim: int = CLIP_WIDTH, side: int = 32) -> None:
         super().__init__()
         self.embed_dim = embed_dim
-        self.conv = nn.Conv2d(3, embed_dim, 32)
+        self.conv = nn.Conv2d(3, embed_dim, side, stride=side)
 
     def embed_images(self, images_B3HW: Tensor) -> Tensor:
         return functional.normalize(self.conv(images_B3HW).flatten(1), dim=1)
+
+    def pyramid(self, images_B3HW: Tensor) -> tuple[Tensor, ...]:
+        return (self.conv(images_B3HW),)
 
 
 def tiny_recipe(name: str, root: Path) -> Config:
@@ -73,10 +88,16 @@ def tiny_recipe(name: str, root: Path) -> Config:
 
 def shrink_pictures(config: Config) -> None:
     """The built-in recipes keep their real words and tower; only the scenes are smaller."""
-    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+    for loader in loaders_of(config):
         for step in loader.dataset.pipeline:
             if step.type == 'Resize':
                 step.scale = (2 * SIDE, 2 * SIDE)
+
+
+def loaders_of(config: Config) -> list[Any]:
+    """The loaders of a config; a recipe without training has no first."""
+    names = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+    return [config[name] for name in names if config.get(name) is not None]
 
 
 def narrow(settings: object) -> None:
@@ -113,7 +134,7 @@ def shrink_mask_rcnn(config: Config) -> None:
     model.neck.in_channels = [32, 64, 128, 256]
     model.roi_head.bbox_head.in_channels = 16
     model.train_cfg.rcnn.sampler.num = 16
-    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+    for loader in loaders_of(config):
         narrow(loader.dataset)
 
 
@@ -126,12 +147,48 @@ def shrink_lseg(config: Config) -> None:
     model.text_bank = dict(type='vlm_dense.HashedBank')
     model.data_preprocessor.size = (SIDE, SIDE)
     model.test_cfg.update(crop_size=(SIDE, SIDE), stride=(64, 64))
-    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+    for loader in loaders_of(config):
         for step in loader.dataset.pipeline:
             if step.type in ('RandomResize', 'Resize'):
                 step.scale = (2 * SIDE, SIDE)
             if step.type == 'RandomCrop':
                 step.crop_size = (SIDE, SIDE)
+
+
+def shrink_dense_clip(config: Config) -> None:
+    """A frozen CLIP tower without decoder; ViT-B/16 and RN50 become tiny, the read-out stays."""
+    add_tiny_towers()
+    tower = config.model.backbone.tower
+    towers = [tower, tower.tower] if 'tower' in tower else [tower]
+    for one in towers:
+        if one.type == 'vlm_dense.OpenClipTower':
+            kind = 'resnet' if one.name.startswith('RN') else 'vit'
+            one.update(name=f'vlm-dense-recipe-{kind}', pretrained=None)
+    if 'proxy' in tower:
+        tower.proxy = dict(type='vlm_dense.OneConvTower', side=8)
+    config.model.text_bank = dict(type='vlm_dense.NamesBank', embed_dim=TINY_WIDTH)
+    if config.model.get('test_cfg', {}).get('mode') == 'slide':
+        config.model.test_cfg.update(crop_size=(64, 64), stride=(32, 32))
+    for loader in loaders_of(config):
+        for step in loader.dataset.pipeline:
+            if step.type == 'Resize':
+                step.scale = (2 * SIDE, SIDE)
+
+
+def add_tiny_towers() -> None:
+    """Make open_clip know two architectures that build in a moment."""
+    import open_clip
+
+    text = dict(context_length=8, vocab_size=49408, width=32, heads=2, layers=1)
+    visions = dict(
+        vit=dict(image_size=48, layers=3, width=64, patch_size=16, head_width=16),
+        resnet=dict(image_size=64, layers=[1, 1, 1, 1], width=16, head_width=16),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, vision in visions.items():
+            architecture = dict(embed_dim=TINY_WIDTH, vision_cfg=vision, text_cfg=text)
+            Path(folder, f'vlm-dense-recipe-{kind}.json').write_text(json.dumps(architecture))
+        open_clip.add_model_config(folder)
 
 
 def move(settings: Any, root: Path) -> None:
@@ -205,15 +262,55 @@ def write_ade20k_data(root: Path) -> None:
             Image.fromarray(labels).save(folder / 'annotations' / part / f'{number}.png')
 
 
+# Folder, endings of pictures and label maps, the list of pictures, and the highest label.
+SEGMENTATION_SETS = (
+    ('VOCdevkit/VOC2012', 'JPEGImages', 'SegmentationClass', '.png', 'ImageSets/Segmentation/val.txt', 20),
+    (
+        'VOCdevkit/VOC2010',
+        'JPEGImages',
+        'SegmentationClassContext',
+        '.png',
+        'ImageSets/SegmentationContext/val.txt',
+        59,
+    ),
+    ('coco_stuff164k', 'images/val2017', 'annotations/val2017', '_labelTrainIds.png', None, 170),
+)
+
+
+def write_segmentation_data(root: Path) -> None:
+    """The folders of PASCAL VOC, PASCAL Context and COCO-Stuff with two pictures each."""
+    random = np.random.default_rng(0)
+    for folder, images, maps, ending, listing, highest in SEGMENTATION_SETS:
+        base = root / 'data' / folder
+        for kind in (images, maps):
+            (base / kind).mkdir(parents=True, exist_ok=True)
+        for number in range(2):
+            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
+            labels = np.repeat(np.repeat(random.integers(0, highest + 1, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
+            Image.fromarray(picture).save(base / images / f'{number}.jpg')
+            Image.fromarray(labels).save(base / maps / f'{number}{ending}')
+        if listing:
+            (base / listing).parent.mkdir(parents=True)
+            (base / listing).write_text('0\n1\n')
+
+
 def write_data(root: Path, pictures_root: Path) -> None:
-    """Data for every recipe: LVIS, COCO, ADE20K and the built-in pictures."""
+    """Data for every recipe: LVIS, COCO, ADE20K, VOC, Context, COCO-Stuff and the built-in pictures."""
     write_boxes_data(root)
     write_ade20k_data(root)
+    write_segmentation_data(root)
     shutil.copytree(pictures_root / 'data' / 'pictures', root / 'data' / 'pictures')
 
 
 # By the beginning of a recipe's name; recipes of the built-in pictures have their own.
-SHRINKS = {'lseg_vit': shrink_lseg, 'vild_r50': shrink_mask_rcnn}
+SHRINKS = {
+    'clearclip_': shrink_dense_clip,
+    'lseg_vit': shrink_lseg,
+    'maskclip_': shrink_dense_clip,
+    'proxyclip_': shrink_dense_clip,
+    'sclip_': shrink_dense_clip,
+    'vild_r50': shrink_mask_rcnn,
+}
 
 
 def shrink_of(name: str) -> Callable[[Config], None]:

@@ -5,24 +5,29 @@ from vlm_dense.vlms.centers import mean_features
 from vlm_dense.vlms.clip_resnet import pool_tokens
 from vlm_dense.vlms.clip_vit import tapped_tokens
 from vlm_dense.vlms.crops import crop_regions
+from vlm_dense.vlms.dense_backbone import DenseBackbone
 from vlm_dense.vlms.frozen import FrozenTower
 from vlm_dense.vlms.imagenet_tower import ImageNetTower
 from vlm_dense.vlms.memory import ContentMemory
 from vlm_dense.vlms.open_clip_tower import OpenClipTower
+from vlm_dense.vlms.proxy_tower import ProxyTower, proxy_attention
 from vlm_dense.vlms.region_bank import RegionBank
 from vlm_dense.vlms.tower import ImageTower
 
 __all__ = [
     'ContentMemory',
+    'DenseBackbone',
     'FrozenTower',
     'ImageNetTower',
     'ImageTower',
     'OpenClipTower',
+    'ProxyTower',
     'RegionBank',
     'TowerBackbone',
     'TowerTail',
     'crop_regions',
     'mean_features',
     'pool_tokens',
+    'proxy_attention',
     'tapped_tokens',
 ]
