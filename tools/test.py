@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: ``python tools/test.py CONFIG CHECKPOINT`` (see ``--help``)."""
+"""Evaluate: ``python tools/test.py CONFIG [CHECKPOINT]``; no checkpoint where nothing is trained (see ``--help``)."""
 
 import sys
 from pathlib import Path

@@ -8,7 +8,8 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmseg.evaluation import IoUMetric
-from recipes import CONFIGS, SIDE, tiny_recipe, write_ade20k_data, write_phrasecut_data
+from recipe_data import write_ade20k_data, write_phrasecut_data
+from recipes import CONFIGS, SIDE, tiny_recipe
 from safetensors.torch import save_file
 
 from vlm_dense.checkpoints import load_state

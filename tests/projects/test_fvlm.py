@@ -9,7 +9,9 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import InstanceData
-from recipes import CONFIGS, HashedBank, tiny_recipe, write_boxes_data
+from recipe_data import write_boxes_data
+from recipe_parts import HashedBank
+from recipes import CONFIGS, tiny_recipe
 from torchvision.ops import roi_align
 
 from vlm_dense.models import WordRows

@@ -11,7 +11,8 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
-from recipes import CONFIGS, tiny_recipe, write_ade20k_data
+from recipe_data import write_ade20k_data
+from recipes import CONFIGS, tiny_recipe
 
 from vlm_dense.errors import MissingFileError
 from vlm_dense.registry import DATASETS, MODELS

@@ -8,7 +8,8 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
-from recipes import CONFIGS, SIDE, tiny_recipe, write_boxes_data, write_region_bank
+from recipe_data import write_boxes_data, write_region_bank
+from recipes import CONFIGS, SIDE, tiny_recipe
 from torch.nn import functional
 
 from vlm_dense.errors import MissingFileError

@@ -26,6 +26,9 @@ TINY_MODELS = {
     'vlm-dense-tower-resnet': {
         'vision_cfg': {'image_size': 64, 'layers': [1, 1, 1, 1], 'width': 16, 'head_width': 16},
     },
+    'vlm-dense-tower-deepresnet': {
+        'vision_cfg': {'image_size': 64, 'layers': [1, 1, 2, 3], 'width': 16, 'head_width': 16},
+    },
     'vlm-dense-tower-timm': {'vision_cfg': {'timm_model_name': 'test_byobnet', **TIMM}},
     'vlm-dense-tower-convnext': {'vision_cfg': {'timm_model_name': 'test_convnext', **TIMM}},
     'vlm-dense-tower-convnextmlp': {'vision_cfg': {'timm_model_name': 'test_convnext', **TIMM, 'timm_proj': 'mlp'}},

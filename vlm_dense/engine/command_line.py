@@ -11,6 +11,7 @@ from vlm_dense.engine.processes import LAUNCHERS, is_first_process, leave_proces
 from vlm_dense.engine.runner import build_runner
 from vlm_dense.engine.settings import (
     add_predictions_file,
+    check_checkpoint,
     check_sections,
     read_config,
     set_amp,
@@ -63,10 +64,12 @@ def run_training(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_testing(arguments: Sequence[str] | None = None) -> int:
-    """``tools/test.py``: evaluate a checkpoint; arguments and result as in `run_training`."""
-    parser = argparse.ArgumentParser(prog='test.py', description='Evaluate a checkpoint.')
+    """``tools/test.py``: evaluate a checkpoint, or a recipe without training; otherwise as `run_training`."""
+    parser = argparse.ArgumentParser(prog='test.py', description='Evaluate a checkpoint, or a recipe without training.')
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file, .pth or .safetensors')
+    parser.add_argument(
+        'checkpoint', nargs='?', help='checkpoint file, .pth or .safetensors; a recipe without training needs none'
+    )
     parser.add_argument('--out', metavar='FILE', help="write the predictions, in the caller's words, to a .json file")
     parser.add_argument('--vocabulary', metavar='FILE', help='ask for the words of this file (.txt or .json) instead')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
@@ -78,6 +81,7 @@ def run_testing(arguments: Sequence[str] | None = None) -> int:
     def run() -> None:
         cfg = _config(args)
         check_sections(cfg, 'test')
+        check_checkpoint(cfg, args.checkpoint)
         cfg.load_from, cfg.resume = args.checkpoint, False
         set_drawing(cfg, args.show, args.show_dir, args.wait_time)
         if args.vocabulary:

@@ -67,6 +67,19 @@ def check_sections(cfg: Config, needed: str) -> None:
             )
 
 
+def check_checkpoint(cfg: Config, checkpoint: str | None) -> None:
+    """Refuse to test a recipe that is trained without what it was trained to.
+
+    Raises:
+        ConfigError: If there is no checkpoint and the config describes a training.
+    """
+    if checkpoint is None and any(cfg.get(part) is not None for part in LOOPS['train']):
+        raise ConfigError(
+            f'{cfg.filename or "the config"} describes a training, so that a test needs its checkpoint; '
+            'write the path of the checkpoint after the config.'
+        )
+
+
 def set_work_dir(cfg: Config, work_dir: str | None, config_path: str) -> None:
     """The command line's folder, else the config's, else ``./work_dirs/<config name>``."""
     if work_dir is not None:

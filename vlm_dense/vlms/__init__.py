@@ -5,10 +5,12 @@ from vlm_dense.vlms.centers import mean_features
 from vlm_dense.vlms.clip_resnet import AttentionPooling, pool_tokens
 from vlm_dense.vlms.clip_vit import tapped_tokens
 from vlm_dense.vlms.crops import crop_regions
+from vlm_dense.vlms.dense_backbone import DenseBackbone
 from vlm_dense.vlms.frozen import FrozenTower
 from vlm_dense.vlms.imagenet_tower import ImageNetTower
 from vlm_dense.vlms.memory import ContentMemory
 from vlm_dense.vlms.open_clip_tower import OpenClipTower
+from vlm_dense.vlms.proxy_tower import ProxyTower, proxy_attention
 from vlm_dense.vlms.region_bank import RegionBank
 from vlm_dense.vlms.timm_tower import TimmTower
 from vlm_dense.vlms.tower import ImageTower
@@ -16,10 +18,12 @@ from vlm_dense.vlms.tower import ImageTower
 __all__ = [
     'AttentionPooling',
     'ContentMemory',
+    'DenseBackbone',
     'FrozenTower',
     'ImageNetTower',
     'ImageTower',
     'OpenClipTower',
+    'ProxyTower',
     'RegionBank',
     'TimmTower',
     'TowerBackbone',
@@ -27,5 +31,6 @@ __all__ = [
     'crop_regions',
     'mean_features',
     'pool_tokens',
+    'proxy_attention',
     'tapped_tokens',
 ]

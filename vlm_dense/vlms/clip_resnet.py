@@ -13,10 +13,39 @@ from vlm_dense.vlms.readouts import Readout, merge_heads, plain_mix, split_heads
 MIN_SIDE = 31  # pixels; the first convolution rounds up, the four halvings after it down
 
 
-def resnet_maps(visual: Any, images_B3HW: Tensor) -> tuple[Tensor, ...]:
-    """The outputs of the four stages, at strides 4, 8, 16 and 32.
+DILATED_STAGES = {32: (), 16: ('layer4',), 8: ('layer3', 'layer4')}
 
-    The last is ((H + 1) // 32, (W + 1) // 32) cells.
+
+def dilate(visual: Any, output_stride: int) -> None:
+    """Give the last stages finer maps from the same weights, in place.
+
+    Their poolings are taken out. The 3x3 convolutions of a stage that lost its own stride reach as far as before from
+    the second block on; the first block reaches as the stage before does (mmseg's ``contract_dilation``, as in
+    MaskCLIP's ResNet).
+
+    Args:
+        visual: open_clip's ``ModifiedResNet``.
+        output_stride: 8, 16 or 32; 32 changes nothing.
+    """
+    reach = 1
+    for name in DILATED_STAGES[output_stride]:
+        first, *others = getattr(visual, name)
+        first.avgpool = nn.Identity()
+        first.downsample[0] = nn.Identity()
+        _set_dilation(first.conv2, reach)
+        reach *= 2
+        for block in others:
+            _set_dilation(block.conv2, reach)
+
+
+def _set_dilation(conv: nn.Conv2d, reach: int) -> None:
+    conv.dilation = conv.padding = (reach, reach)
+
+
+def resnet_maps(visual: Any, images_B3HW: Tensor) -> tuple[Tensor, ...]:
+    """The outputs of the four stages, at strides 4, 8, 16 and 32 unless `dilate` made the last ones finer.
+
+    Without that the last is ((H + 1) // 32, (W + 1) // 32) cells.
 
     Args:
         visual: open_clip's ``ModifiedResNet``.
@@ -42,7 +71,19 @@ def resnet_cells(visual: Any, images_B3HW: Tensor, readout: Readout, interpolati
     'value': c_proj(v_proj(x)), with neither attention nor positions (MaskCLIP, arXiv:2112.01071, section 3.2).
     'plain': each cell asks the attention pooling as the picture's mean does, see `pool_tokens`.
     """
+    return _read_map(visual, resnet_maps(visual, images_B3HW)[-1], readout, interpolation)
+
+
+def resnet_cells_and_keys(
+    visual: Any, images_B3HW: Tensor, readout: Readout, interpolation: Interpolation
+) -> tuple[Tensor, Tensor]:
+    """As `resnet_cells`, and the keys of the attention pooling, without positions: (B, C, h, w)."""
     map_BChw = resnet_maps(visual, images_B3HW)[-1]
+    keys_BhwC = visual.attnpool.k_proj(map_BChw.permute(0, 2, 3, 1))
+    return _read_map(visual, map_BChw, readout, interpolation), keys_BhwC.permute(0, 3, 1, 2)
+
+
+def _read_map(visual: Any, map_BChw: Tensor, readout: Readout, interpolation: Interpolation) -> Tensor:
     if readout == 'plain':
         cells_BLD = pool_tokens(visual.attnpool, map_BChw, interpolation)[:, 1:]
         return cells_BLD.transpose(1, 2).unflatten(2, map_BChw.shape[2:])

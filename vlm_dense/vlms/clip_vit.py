@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vlm_dense.vlms.positions import Interpolation, resize_positions
-from vlm_dense.vlms.readouts import Readout, read_block
+from vlm_dense.vlms.readouts import Readout, project_tokens, read_block
 from vlm_dense.vlms.taps import as_map, check_patch
 
 
@@ -67,12 +68,63 @@ def transformer_pictures(visual: Any, images_B3HW: Tensor, interpolation: Interp
     return pooled_BC if visual.proj is None else pooled_BC @ visual.proj
 
 
+def last_block_input(visual: Any, images_B3HW: Tensor, interpolation: Interpolation) -> tuple[Tensor, tuple[int, int]]:
+    """What enters the last block, (B, 1 + h w, C), the picture's own token first; (h, w)."""
+    tokens_BLC, grid = start_tokens(visual, images_B3HW, interpolation)
+    for block in visual.transformer.resblocks[:-1]:
+        tokens_BLC = block(tokens_BLC)
+    return tokens_BLC, grid
+
+
 def transformer_cells(visual: Any, images_B3HW: Tensor, readout: Readout, interpolation: Interpolation) -> Tensor:
     """Every cell in the shared space, raw: last block as the read-out says, final norm, projection: (B, D, h, w)."""
-    tokens_BLC, grid = start_tokens(visual, images_B3HW, interpolation)
-    *early, last = visual.transformer.resblocks
-    for block in early:
-        tokens_BLC = block(tokens_BLC)
+    tokens_BLC, grid = last_block_input(visual, images_B3HW, interpolation)
+    return _cells_after(visual, tokens_BLC, grid, readout)
+
+
+def transformer_cells_and_keys(
+    visual: Any, images_B3HW: Tensor, readout: Readout, interpolation: Interpolation
+) -> tuple[Tensor, Tensor]:
+    """As `transformer_cells`, and the keys of the last attention, all heads side by side: (B, C, h, w).
+
+    Public code of MaskCLIP also sends the keys through the output projection of the attention; here they are the keys
+    that the attention itself compares.
+    """
+    tokens_BLC, grid = last_block_input(visual, images_B3HW, interpolation)
+    keys_BLC = project_tokens(visual.transformer.resblocks[-1], tokens_BLC[:, 1:])[1]
+    return _cells_after(visual, tokens_BLC, grid, readout), as_map(keys_BLC, grid)
+
+
+def mixed_cells(
+    visual: Any, images_B3HW: Tensor, mix_BLL: Tensor, grid: tuple[int, int], interpolation: Interpolation
+) -> Tensor:
+    """Every cell in the shared space, raw, where the last attention is a given one: (B, D, h, w).
+
+    The values of the cells are resized to the grid (bilinear), mixed alike in all heads, and go through the output
+    projection, the final norm and the projection. Residual and feed-forward part of the block are dropped
+    (ProxyCLIP, arXiv:2408.04883).
+
+    Args:
+        visual: open_clip's ``VisionTransformer``.
+        images_B3HW: Normalised pictures of any size.
+        mix_BLL: Weights of the L = h w cells of the grid; rows add up to 1.
+        grid: Height and width of the result in cells.
+        interpolation: As in `resize_positions`.
+    """
+    tokens_BLC, own_grid = last_block_input(visual, images_B3HW, interpolation)
+    block = visual.transformer.resblocks[-1]
+    values_BChw = as_map(project_tokens(block, tokens_BLC[:, 1:])[2], own_grid)
+    values_BChw = F.interpolate(values_BChw, size=grid, mode='bilinear', align_corners=False)
+    mixed_BLC = mix_BLL.to(values_BChw) @ values_BChw.flatten(2).transpose(1, 2)
+    return _project(visual, block.ls_1(block.attn.out_proj(mixed_BLC)), grid)
+
+
+def _cells_after(visual: Any, tokens_BLC: Tensor, grid: tuple[int, int], readout: Readout) -> Tensor:
+    last = visual.transformer.resblocks[-1]
     tokens_BLC = last(tokens_BLC) if readout == 'plain' else read_block(last, tokens_BLC, readout)
-    cells_BLC = visual.ln_post(tokens_BLC[:, 1:])
+    return _project(visual, tokens_BLC[:, 1:], grid)
+
+
+def _project(visual: Any, cells_BLC: Tensor, grid: tuple[int, int]) -> Tensor:
+    cells_BLC = visual.ln_post(cells_BLC)
     return as_map(cells_BLC if visual.proj is None else cells_BLC @ visual.proj, grid)

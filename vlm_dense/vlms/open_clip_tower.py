@@ -10,8 +10,22 @@ from torch import Tensor, nn
 from vlm_dense.checkpoints.open_clip_models import find_open_clip, load_open_clip
 from vlm_dense.errors import ConfigError
 from vlm_dense.registry import MODELS
-from vlm_dense.vlms.clip_resnet import AttentionPooling, resnet_cells, resnet_maps, resnet_pictures
-from vlm_dense.vlms.clip_vit import tapped_tokens, transformer_cells, transformer_pictures
+from vlm_dense.vlms.clip_resnet import (
+    DILATED_STAGES,
+    AttentionPooling,
+    dilate,
+    resnet_cells,
+    resnet_cells_and_keys,
+    resnet_maps,
+    resnet_pictures,
+)
+from vlm_dense.vlms.clip_vit import (
+    mixed_cells,
+    tapped_tokens,
+    transformer_cells,
+    transformer_cells_and_keys,
+    transformer_pictures,
+)
 from vlm_dense.vlms.positions import INTERPOLATIONS, Interpolation
 from vlm_dense.vlms.readouts import READOUTS, Readout
 from vlm_dense.vlms.taps import check_taps, default_taps, read_taps
@@ -44,9 +58,11 @@ class OpenClipTower(ImageTower):
         interpolation: How positional embeddings are resized, see `resize_positions`.
         taps: After which blocks of a transformer `pyramid` takes its maps, counted from 0; None takes four evenly
             spaced ones that end with the last.
+        output_stride: 32, or for CLIP's ResNets 16 or 8, which gives finer maps from the same weights; see
+            ``clip_resnet.dilate``. Such a tower embeds no whole pictures.
 
     Raises:
-        ConfigError: If the architecture is unknown, or lacks the read-out or the taps.
+        ConfigError: If the architecture is unknown, or lacks the read-out, the taps or the stride.
         MissingFileError: If the weights are not on this machine.
         CheckpointError: If the weights do not fit.
     """
@@ -58,6 +74,7 @@ class OpenClipTower(ImageTower):
         readout: Readout | None = None,
         interpolation: Interpolation = 'bicubic',
         taps: Sequence[int] | None = None,
+        output_stride: int = 32,
     ) -> None:
         super().__init__()
         source = find_open_clip(name, pretrained)
@@ -78,11 +95,14 @@ class OpenClipTower(ImageTower):
         self.interpolation = interpolation
         self.readout = self._checked_readout(readout)
         self.taps = self._checked_taps(taps)
+        self.output_stride = self._checked_stride(output_stride)
+        if self._family == 'resnet':
+            dilate(visual, output_stride)
 
     @property
     def fingerprint(self) -> str:
         """Architecture, SHA-256 of the weights, and the settings that are not the usual ones."""
-        usual = {'readout': self._usual_readout, 'interpolation': 'bicubic', 'taps': None}
+        usual = {'readout': self._usual_readout, 'interpolation': 'bicubic', 'taps': None, 'output_stride': 32}
         chosen = [f':{key}-{getattr(self, key)}' for key, value in usual.items() if getattr(self, key) != value]
         return self._source.fingerprint() + ''.join(chosen)
 
@@ -92,8 +112,13 @@ class OpenClipTower(ImageTower):
         Other sizes resize the positions, those of a ResNet's attention pooling too.
 
         Raises:
-            ConfigError: If the trunk takes no other size, or a picture is smaller than one cell.
+            ConfigError: If the trunk takes no other size or its maps have another stride than 32, or a picture is
+                smaller than one cell.
         """
+        if self.output_stride != 32:
+            raise ConfigError(
+                f'a tower with output_stride={self.output_stride} embeds no whole pictures. Build another with 32.'
+            )
         size, native = images_B3HW.shape[2:], (self.input_size, self.input_size)
         if size == native:
             picture_BD = self.visual(images_B3HW)
@@ -131,6 +156,33 @@ class OpenClipTower(ImageTower):
         else:
             raise ConfigError(f"'{self._source.name}' has no dense read-out here. {REMEDY}")
         return F.normalize(cells_BDhw, dim=1)
+
+    def embed_dense_and_keys(self, images_B3HW: Tensor) -> tuple[Tensor, Tensor]:
+        """As `embed_dense`, and the keys of the last attention, for CLIP's ResNets and plain vision transformers.
+
+        Raises:
+            ConfigError: If the trunk has no such attention, or a picture is smaller than one cell.
+        """
+        if self._family == 'resnet':
+            both = resnet_cells_and_keys(self.visual, images_B3HW, self.readout, self.interpolation)
+        else:
+            self._check_last_attention('keys of an attention')
+            both = transformer_cells_and_keys(self.visual, images_B3HW, self.readout, self.interpolation)
+        return F.normalize(both[0], dim=1), both[1]
+
+    def embed_mixed(self, images_B3HW: Tensor, mix_BLL: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Cells of a transformer whose last attention is a given one: (B, D, h, w), unit length along D.
+
+        Args:
+            images_B3HW: Normalised pictures of any size.
+            mix_BLL: Attention between the L = h w cells of the grid, the same for all heads; rows add up to 1.
+            grid: Height and width of the result in cells; see `vlm_dense.vlms.clip_vit.mixed_cells`.
+
+        Raises:
+            ConfigError: If the trunk has no such attention, or a picture is smaller than one cell.
+        """
+        self._check_last_attention('values of an attention')
+        return F.normalize(mixed_cells(self.visual, images_B3HW, mix_BLL, grid, self.interpolation), dim=1)
 
     def pyramid(self, images_B3HW: Tensor) -> tuple[Tensor, ...]:
         """Raw maps: four stages at strides 4, 8, 16 and 32, or a transformer's taps, all at the stride of its patch.
@@ -206,6 +258,20 @@ class OpenClipTower(ImageTower):
                 "Use readout='plain'."
             )
         return readout
+
+    def _checked_stride(self, output_stride: int) -> int:
+        known = tuple(DILATED_STAGES) if self._family == 'resnet' else (32,)
+        if output_stride not in known:
+            raise ConfigError(
+                f"output_stride={output_stride} of OpenClipTower: '{self._source.name}' takes "
+                f'{" or ".join(map(str, known))}.'
+            )
+        return output_stride
+
+    def _check_last_attention(self, what: str) -> None:
+        usable = self._family == 'transformer' and isinstance(self._last_attention, nn.MultiheadAttention)
+        if not usable or self.visual.attn_pool is not None:
+            raise ConfigError(f"'{self._source.name}' has no {what} here. Take one of CLIP's vision transformers.")
 
     @property
     def _last_attention(self) -> nn.Module:

@@ -59,13 +59,20 @@ def read_block(block: Any, tokens_BLC: Tensor, readout: Readout) -> Tensor:
         (B, L, C).
     """
     attention = block.attn
-    qkv_BLC3 = F.linear(block.ln_1(tokens_BLC), attention.in_proj_weight, attention.in_proj_bias)
-    q, k, v = (split_heads(part_BLC, attention.num_heads) for part_BLC in qkv_BLC3.chunk(3, dim=-1))
+    q, k, v = (split_heads(part_BLC, attention.num_heads) for part_BLC in project_tokens(block, tokens_BLC))
     answer_BLC = block.ls_1(attention.out_proj(merge_heads(MIXES[readout](q, k, v))))
     if readout == 'qq':
         return answer_BLC
     tokens_BLC = tokens_BLC + answer_BLC
     return tokens_BLC + block.ls_2(block.mlp(block.ln_2(tokens_BLC)))
+
+
+def project_tokens(block: Any, tokens_BLC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values of a pre-norm block's attention, (B, L, C) each, all heads side by side."""
+    attention = block.attn
+    qkv_BLC3 = F.linear(block.ln_1(tokens_BLC), attention.in_proj_weight, attention.in_proj_bias)
+    q_BLC, k_BLC, v_BLC = qkv_BLC3.chunk(3, dim=-1)
+    return q_BLC, k_BLC, v_BLC
 
 
 def split_heads(tokens_BLC: Tensor, heads: int) -> Tensor:

@@ -52,6 +52,10 @@ class ImageTower(nn.Module):
         """Every cell of the last map to the shared space: (B, D, h, w), unit length along D."""
         raise self._lacks('a dense embedding')
 
+    def embed_dense_and_keys(self, images_B3HW: Tensor) -> tuple[Tensor, Tensor]:
+        """As `embed_dense`, and the keys of the last attention at the same cells, raw: (B, C, h, w)."""
+        raise self._lacks('keys of an attention')
+
     def tail(self, stage: int = -1) -> nn.Module:
         """The layers between a map of `pyramid` and the D channels of the shared space; no copy.
 

@@ -9,20 +9,20 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from mmengine.model import BaseModule
 from mmseg.models.losses import accuracy
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vlm_dense.errors import ConfigError, DataError
 from vlm_dense.models.decode_heads.pixels import Pixels, decide_by_gate, join_gate
+from vlm_dense.models.decode_heads.request_head import RequestHead
 from vlm_dense.registry import MODELS
 
 IGNORE_INDEX = 255  # mmseg's value for pixels without a label
 PIXEL_LOSS = {'type': 'mmseg.CrossEntropyLoss', 'avg_non_ignore': True}
 
 
-class OVDecodeHead(BaseModule, metaclass=ABCMeta):
+class OVDecodeHead(RequestHead, metaclass=ABCMeta):
     """Turns backbone features into one score map per word of the request.
 
     The same role as mmseg's ``BaseDecodeHead``, which fixes the number of classes when it is built; here
@@ -51,7 +51,7 @@ class OVDecodeHead(BaseModule, metaclass=ABCMeta):
         align_corners: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(align_corners, init_cfg)
         if loss_size not in ('labels', 'logits'):
             raise ConfigError(f"decode head: loss_size={loss_size!r}; choose 'labels' or 'logits'.")
         self.classifier = MODELS.build(classifier)
@@ -61,7 +61,6 @@ class OVDecodeHead(BaseModule, metaclass=ABCMeta):
         self.losses_decode = nn.ModuleList(MODELS.build(loss) for loss in losses)
         self.loss_size = loss_size
         self.ignore_index = ignore_index
-        self.align_corners = align_corners
 
     @abstractmethod
     def embed(self, features: Sequence) -> Pixels:
@@ -124,12 +123,6 @@ class OVDecodeHead(BaseModule, metaclass=ABCMeta):
             return self.resize(words_BKhw, size)
         both_BKhw = torch.cat([self.resize(words_BKhw, gate_B1hw.shape[-2:]), gate_B1hw], dim=1)
         return decide_by_gate(self.resize(both_BKhw, size))
-
-    def resize(self, logits_BKhw: Tensor, size: Sequence[int]) -> Tensor:
-        """Bilinear resize; the very tensor where the size already fits."""
-        if tuple(logits_BKhw.shape[-2:]) == tuple(size):
-            return logits_BKhw
-        return functional.interpolate(logits_BKhw, tuple(size), mode='bilinear', align_corners=self.align_corners)
 
 
 def stack_labels(data_samples: Sequence) -> Tensor:

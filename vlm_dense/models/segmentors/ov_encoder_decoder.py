@@ -41,20 +41,19 @@ class OVEncoderDecoder(EncoderDecoder):
         self.decode_head = MODELS.build(decode_head)
         self.align_corners = self.decode_head.align_corners
 
-    def request(self, data_samples: Sequence | None) -> WordRows:
-        """The words that the samples ask for, on the device of the decode head.
+    def request(self, data_samples: Sequence | None, device: torch.device) -> WordRows:
+        """The words that the samples ask for, as rows of the decode head's choice, on the device of the pictures.
 
         Raises:
             ConfigError: If the samples carry no vocabulary or different ones.
         """
         vocabulary = vocabulary_of(data_samples or [])
-        device = next(self.decode_head.parameters()).device
         is_base_K = torch.tensor(vocabulary.is_base, dtype=torch.bool, device=device)
-        return WordRows(self.text_bank(vocabulary).to(device), is_base_K)
+        return WordRows(self.decode_head.rows(self.text_bank, vocabulary).to(device), is_base_K)
 
     def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
         """Losses of a batch; labels index the attached vocabulary."""
-        text_KD, is_base_K = self.request(data_samples)
+        text_KD, is_base_K = self.request(data_samples, inputs.device)
         features = self.extract_feat(inputs)
         losses = self.decode_head.loss(features, data_samples, text_KD, is_base_K)
         named = {f'decode.{name}': value for name, value in losses.items()}
@@ -75,7 +74,7 @@ class OVEncoderDecoder(EncoderDecoder):
         Raises:
             ConfigError: If no vocabulary came with the samples.
         """
-        text_KD, is_base_K = self.request(data_samples)
+        text_KD, is_base_K = self.request(data_samples, inputs.device)
         return self.postprocess_result(self.inference(inputs, text_KD, is_base_K), data_samples or [])
 
     def postprocess_result(self, seg_logits: Tensor, data_samples: Sequence) -> Sequence:
@@ -85,8 +84,8 @@ class OVEncoderDecoder(EncoderDecoder):
         """
         for logits_KHW, sample in zip(seg_logits, data_samples, strict=True):
             logits_KHW = self._restore(logits_KHW, sample.metainfo)
-            labels_1HW = logits_KHW.argmax(dim=0, keepdim=True)
-            sample.set_data(dict(seg_logits=PixelData(data=logits_KHW), pred_sem_seg=PixelData(data=labels_1HW)))
+            scores_KHW, labels_1HW = self.decode_head.decide(logits_KHW, vocabulary_of([sample]))
+            sample.set_data(dict(seg_logits=PixelData(data=scores_KHW), pred_sem_seg=PixelData(data=labels_1HW)))
         return data_samples
 
     def _restore(self, logits_KHW: Tensor, metainfo: dict) -> Tensor:
@@ -104,7 +103,7 @@ class OVEncoderDecoder(EncoderDecoder):
         features = self.extract_feat(inputs)
         if not data_samples:
             return self.decode_head.embed(features).dense_BDhw
-        return self.decode_head(features, *self.request(data_samples))
+        return self.decode_head(features, *self.request(data_samples, inputs.device))
 
     def encode_decode(self, inputs: Tensor, text_KD: Tensor, is_base_K: Tensor) -> Tensor:
         """Logits (B, K, H, W) at the size of the input."""

@@ -1,0 +1,143 @@
+"""Made-up data for every recipe of configs/, in the layouts that they read."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from recipes import ROOT, SIDE, tiny_recipe
+
+from vlm_dense.registry import DATASETS
+
+
+def annotations(names: list[str], files: list[str], lvis: bool) -> dict:
+    categories = [dict(id=3 * row + 1, name=name, frequency='frc'[row % 3]) for row, name in enumerate(names)]
+    images = []
+    boxes = []
+    for number, file in enumerate(files, start=1):
+        place = dict(coco_url=f'http://images.cocodataset.org/{file}') if lvis else dict(file_name=Path(file).name)
+        images.append(dict(id=number, width=SIDE, height=SIDE, **place))
+        # The first names are base in both vocabularies.
+        for offset, category in ((8, categories[0]['id']), (40, categories[2]['id'])):
+            corners = [offset, offset, offset + 40, offset, offset + 40, offset + 40, offset, offset + 40]
+            boxes.append(
+                dict(
+                    id=len(boxes) + 1,
+                    image_id=number,
+                    category_id=category,
+                    bbox=[offset, offset, 40, 40],
+                    area=1600,
+                    iscrowd=0,
+                    segmentation=[corners],
+                )
+            )
+    return dict(images=images, annotations=boxes, categories=categories)
+
+
+def write_boxes_data(root: Path) -> None:
+    """LVIS's and COCO's folders with two pictures each."""
+    words = json.loads((ROOT / 'vlm_dense/datasets/vocabularies/ovcoco.json').read_text())['words']
+    generator = np.random.default_rng(0)
+    for data, names, files in (
+        ('lvis_v1', ['aerosol_can', 'abacus', 'air_conditioner'], ['lvis_v1_train.json', 'lvis_v1_val.json']),
+        ('coco', words, ['instances_train2017.json', 'instances_val2017_all_2.json']),
+    ):
+        folder = root / 'data' / data
+        (folder / 'annotations').mkdir(parents=True)
+        for split, file in zip(('train2017', 'val2017'), files, strict=True):
+            (folder / split).mkdir()
+            pictures = [f'{split}/{number}.jpg' for number in range(2)]
+            for picture in pictures:
+                Image.fromarray(generator.integers(0, 255, (SIDE, SIDE, 3), np.uint8)).save(folder / picture)
+            content = annotations(names, pictures, lvis=data == 'lvis_v1')
+            (folder / 'annotations' / file).write_text(json.dumps(content))
+    everything = annotations(names, pictures, lvis=False)
+    (folder / 'annotations' / 'instances_val2017.json').write_text(json.dumps(everything))
+
+
+def write_ade20k_data(root: Path) -> None:
+    """ADE20K's folder with two pictures in each part."""
+    folder = root / 'data' / 'ade' / 'ADEChallengeData2016'
+    random = np.random.default_rng(0)
+    for part in ('training', 'validation'):
+        for kind in ('images', 'annotations'):
+            (folder / kind / part).mkdir(parents=True)
+        for number in range(2):
+            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
+            labels = np.repeat(np.repeat(random.integers(0, 151, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
+            Image.fromarray(picture).save(folder / 'images' / part / f'{number}.jpg')
+            Image.fromarray(labels).save(folder / 'annotations' / part / f'{number}.png')
+
+
+def write_region_bank(root: Path) -> None:
+    """What `tools/precompute_regions.py` writes for the miniature of the recipe that reads a bank."""
+    spec = importlib.util.spec_from_file_location('precompute_regions', ROOT / 'tools' / 'precompute_regions.py')
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    config = tiny_recipe('vild_r50_lvis_bank.py', root)
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    proposals = {f'{number}.jpg': [[4, 4, 60, 50], [20, 30, 90, 90]] for number in range(2)}
+    boxes = tool.picture_boxes(dataset, proposals, with_truth=True)
+    (teacher,) = tool.teacher_configs(config)
+    tool.fill(teacher, dataset, boxes, rank=0, world_size=1, device='cpu', save_every=200)
+
+
+def write_phrasecut_data(root: Path) -> None:
+    """PhraseCut's folder with two phrases in each part, their regions of another colour than the rest."""
+    folder = root / 'data' / 'VGPhraseCut_v0'
+    (folder / 'images').mkdir(parents=True)
+    square = [[20, 20], [80, 20], [80, 80], [20, 80]]
+    for part, first in (('train', 1), ('val', 3), ('test', 5)):
+        tasks = []
+        for number, phrase in ((first, 'wooden chair'), (first + 1, 'man on the left')):
+            picture = np.full((SIDE, SIDE + 14, 3), 40 * number, np.uint8)
+            picture[20:80, 20:80] = 255 - 40 * number
+            Image.fromarray(picture).save(folder / 'images' / f'{number}.jpg')
+            tasks.append(dict(image_id=number, phrase=phrase, Polygons=[[square]], instance_boxes=[[20, 20, 60, 60]]))
+        (folder / f'refer_{part}.json').write_text(json.dumps(tasks))
+
+
+# Folder, endings of pictures and label maps, the list of pictures, and the highest label.
+SEGMENTATION_SETS = (
+    ('VOCdevkit/VOC2012', 'JPEGImages', 'SegmentationClass', '.png', 'ImageSets/Segmentation/val.txt', 20),
+    (
+        'VOCdevkit/VOC2010',
+        'JPEGImages',
+        'SegmentationClassContext',
+        '.png',
+        'ImageSets/SegmentationContext/val.txt',
+        59,
+    ),
+    ('coco_stuff164k', 'images/val2017', 'annotations/val2017', '_labelTrainIds.png', None, 170),
+)
+
+
+def write_segmentation_data(root: Path) -> None:
+    """The folders of PASCAL VOC, PASCAL Context and COCO-Stuff with two pictures each."""
+    random = np.random.default_rng(0)
+    for folder, images, maps, ending, listing, highest in SEGMENTATION_SETS:
+        base = root / 'data' / folder
+        for kind in (images, maps):
+            (base / kind).mkdir(parents=True, exist_ok=True)
+        for number in range(2):
+            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
+            labels = np.repeat(np.repeat(random.integers(0, highest + 1, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
+            Image.fromarray(picture).save(base / images / f'{number}.jpg')
+            Image.fromarray(labels).save(base / maps / f'{number}{ending}')
+        if listing:
+            (base / listing).parent.mkdir(parents=True)
+            (base / listing).write_text('0\n1\n')
+
+
+def write_data(root: Path, pictures_root: Path) -> None:
+    """Data for every recipe of configs/."""
+    write_boxes_data(root)
+    write_region_bank(root)
+    write_ade20k_data(root)
+    write_phrasecut_data(root)
+    write_segmentation_data(root)
+    shutil.copytree(pictures_root / 'data' / 'pictures', root / 'data' / 'pictures')
