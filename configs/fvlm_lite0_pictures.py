@@ -20,6 +20,7 @@ model = dict(
         base_power=0.35,
         novel_power=0.65,
     ),
+    test_cfg=dict(rpn=dict(max_per_img=30)),
 )
 
 # Without flips a picture goes through the frozen tower once.
