@@ -10,18 +10,18 @@ from collections.abc import Sequence
 from math import log
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vlm_dense.errors import ConfigError
+from vlm_dense.models.decode_heads.request_head import RequestHead
 from vlm_dense.registry import MODELS
 
 PAIRS_AT_ONCE = 64  # a quarter of a GiB on 22 x 22 cells
 
 
 @MODELS.register_module()
-class FilmPixelHead(BaseModule):
+class FilmPixelHead(RequestHead):
     """Tapped tokens, modulated by one word, to the log-odds of that word at every pixel.
 
     From the deepest tap to the shallowest, tokens are reduced to R numbers, added to what came so far, and go through
@@ -50,8 +50,6 @@ class FilmPixelHead(BaseModule):
         ConfigError: If the threshold is no probability, or the refined enlargement does not fit the patch.
     """
 
-    align_corners = False
-
     def __init__(
         self,
         in_channels: int,
@@ -67,7 +65,7 @@ class FilmPixelHead(BaseModule):
         pairs_at_once: int = PAIRS_AT_ONCE,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(init_cfg=init_cfg)
         if threshold is not None and not 0 < threshold < 1:
             raise ConfigError(f'FilmPixelHead: threshold={threshold}; give a probability between 0 and 1, or None.')
         if pairs_at_once < 1:
@@ -148,12 +146,6 @@ class FilmPixelHead(BaseModule):
             tokens_PLR = block(tokens_PLR + more_PLR)
         cells_PRhw = tokens_PLR[:, 1:].transpose(1, 2).unflatten(2, grid)
         return self.enlarge(cells_PRhw)[:, 0]
-
-    def resize(self, logits_BKhw: Tensor, size: Sequence[int]) -> Tensor:
-        """Bilinear resize; the very tensor where the size already fits."""
-        if tuple(logits_BKhw.shape[-2:]) == tuple(size):
-            return logits_BKhw
-        return functional.interpolate(logits_BKhw, tuple(size), mode='bilinear', align_corners=self.align_corners)
 
 
 def _plain(channels: int, patch: int) -> nn.Module:

@@ -67,4 +67,4 @@ class WordQuerySegmentor(OVEncoderDecoder):
 
     def _forward(self, inputs: Tensor, data_samples: Sequence | None = None) -> Tensor:
         """Raw logits (B, K, H, W)."""
-        return self.decode_head(self.extract_feat(inputs), *self.request(data_samples))
+        return self.decode_head(self.extract_feat(inputs), *self.request(data_samples, inputs.device))
