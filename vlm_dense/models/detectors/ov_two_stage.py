@@ -18,6 +18,7 @@ from vlm_dense.errors import ConfigError
 from vlm_dense.models.branches.base import Branch
 from vlm_dense.models.detectors.named_batches import BOXES, named_batches, pictures_of
 from vlm_dense.models.requests import WordRows, vocabulary_of
+from vlm_dense.models.sizes import by_size
 from vlm_dense.registry import MODELS
 from vlm_dense.text.vocabulary import Vocabulary
 from vlm_dense.vlms import TowerBackbone
@@ -167,17 +168,28 @@ class OVTwoStageDetector(TwoStageDetector):
     ) -> list[DetDataSample]:
         """Detections; labels index the vocabulary of the samples, which stays in their metainfo.
 
+        Pictures of different sizes are answered one size after the other, without the padding that the batch gave them;
+        padding up to the preprocessor's divisor, which a picture alone has too, stays.
+
         Args:
             batch_inputs: Normalised pictures (B, 3, H, W).
             batch_data_samples: Samples that carry the vocabulary, any K.
             rescale: Whether boxes are wanted in pixels of the original image.
         """
         words = self.word_rows(vocabulary_of(batch_data_samples), batch_inputs.device)
-        maps = self.features(batch_inputs)
-        proposals = self.rpn_head.predict(maps.proposal, batch_data_samples, rescale=False)
+        pairs = zip(batch_inputs, batch_data_samples, strict=True)
+        for rows, images_B3HW in by_size([_alone(*pair) for pair in pairs]):
+            samples = [batch_data_samples[row] for row in rows]
+            self.add_pred_to_datasample(samples, self._detect(images_B3HW, samples, words, rescale))
+        return batch_data_samples
+
+    def _detect(
+        self, images_B3HW: Tensor, data_samples: list[DetDataSample], words: WordRows, rescale: bool
+    ) -> list[InstanceData]:
+        maps = self.features(images_B3HW)
+        proposals = self.rpn_head.predict(maps.proposal, data_samples, rescale=False)
         rescore = self._rescore(maps.backbone, proposals, words)
-        results = self.roi_head.predict(maps.roi, proposals, batch_data_samples, words, rescale, rescore)
-        return self.add_pred_to_datasample(batch_data_samples, results)
+        return self.roi_head.predict(maps.roi, proposals, data_samples, words, rescale, rescore)
 
     def _rescore(
         self, backbone_maps: Features, proposals: list[InstanceData], words: WordRows
@@ -191,6 +203,12 @@ class OVTwoStageDetector(TwoStageDetector):
         maps, roi_maps, _ = self.features(batch_inputs)
         proposals = self.rpn_head.predict(maps, batch_data_samples, rescale=False)
         return (self.roi_head.forward(roi_maps, proposals),)
+
+
+def _alone(image_3HW: Tensor, data_sample: DetDataSample) -> Tensor:
+    """A picture of a batch with no more padding than it would have alone."""
+    height, width = data_sample.metainfo.get('pad_shape', image_3HW.shape[1:])[:2]
+    return image_3HW[:, :height, :width]
 
 
 def without_classes(data_sample: DetDataSample) -> DetDataSample:

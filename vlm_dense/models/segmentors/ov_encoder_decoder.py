@@ -5,6 +5,7 @@ background, score maps have K + 1 channels and the last one is the background.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from mmengine.structures import PixelData
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.requests import WordRows, vocabulary_of
+from vlm_dense.models.sizes import by_size
 from vlm_dense.registry import MODELS
 
 
@@ -64,6 +66,8 @@ class OVEncoderDecoder(EncoderDecoder):
     def predict(self, inputs: Tensor, data_samples: Sequence | None = None) -> Sequence:
         """Score maps (``seg_logits``) and labels (``pred_sem_seg``) at every picture's original size.
 
+        Padding is taken off first, and pictures of different sizes are answered one size after the other.
+
         Args:
             inputs: Normalised images (B, 3, H, W).
             data_samples: One per image, with a vocabulary.
@@ -75,10 +79,13 @@ class OVEncoderDecoder(EncoderDecoder):
             ConfigError: If no vocabulary came with the samples.
         """
         text_KD, is_base_K = self.request(data_samples, inputs.device)
-        return self.postprocess_result(self.inference(inputs, text_KD, is_base_K), data_samples or [])
+        samples = list(data_samples or [])
+        for rows, images_B3HW in by_size([_unpadded(*pair) for pair in zip(inputs, samples, strict=True)]):
+            self.postprocess_result(self.inference(images_B3HW, text_KD, is_base_K), [samples[row] for row in rows])
+        return samples
 
     def postprocess_result(self, seg_logits: Tensor, data_samples: Sequence) -> Sequence:
-        """Put logits and labels at the original size on the samples: padding off, flip undone, resized.
+        """Put logits and labels at the original size on the samples: flip undone, resized.
 
         mmseg's own resizes what has the right size already, which with many words costs as much as the network.
         """
@@ -89,11 +96,7 @@ class OVEncoderDecoder(EncoderDecoder):
         return data_samples
 
     def _restore(self, logits_KHW: Tensor, metainfo: dict) -> Tensor:
-        """One picture's logits at its original size."""
-        padding = metainfo.get('img_padding_size', metainfo.get('padding_size', (0, 0, 0, 0)))
-        left, right, top, bottom = padding
-        height, width = logits_KHW.shape[-2:]
-        logits_KHW = logits_KHW[:, top : height - bottom, left : width - right]
+        """One picture's logits at its original size, from those without padding."""
         if metainfo.get('flip'):
             logits_KHW = logits_KHW.flip(-1 if metainfo['flip_direction'] == 'horizontal' else -2)
         return self.decode_head.resize(logits_KHW[None], metainfo['ori_shape'][:2])[0]
@@ -131,6 +134,13 @@ class OVEncoderDecoder(EncoderDecoder):
             count_HW[rows, columns] += 1
         assert sums_BKHW is not None
         return sums_BKHW / count_HW
+
+
+def _unpadded(image_3HW: Tensor, data_sample: Any) -> Tensor:
+    padding = data_sample.metainfo.get('img_padding_size', data_sample.metainfo.get('padding_size', (0, 0, 0, 0)))
+    left, right, top, bottom = padding
+    height, width = image_3HW.shape[1:]
+    return image_3HW[:, top : height - bottom, left : width - right]
 
 
 def windows(size: Sequence[int], crop: Sequence[int], stride: Sequence[int]) -> Iterator[tuple[slice, slice]]:
