@@ -7,7 +7,6 @@ python tools/demo.py --vlm NAME:PRETRAINED   # words and teacher of an open_clip
 import argparse
 import json
 import os
-import subprocess
 import sys
 import textwrap
 import time
@@ -17,7 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / 'tools')]
 
-from demo_parts.controls import Method, measure  # noqa: E402
+from demo_parts.controls import measure  # noqa: E402
+from demo_parts.methods import METHODS, compose  # noqa: E402
 from demo_parts.recipes import recipes  # noqa: E402
 from demo_parts.report import MEANING, as_results, as_table, as_text  # noqa: E402
 from demo_parts.reuse import Finished  # noqa: E402
@@ -25,8 +25,7 @@ from demo_parts.steps import Progress  # noqa: E402
 
 from vlm_dense.errors import VlmDenseError  # noqa: E402
 
-DETECTION = Method('ViLD', 'configs/vild_lite0_pictures.py', ('novel_ap50', 'base_ap50'), ('bbox', 'ap50'))
-SEGMENTATION = Method('LSeg', 'configs/lseg_lite0_pictures.py', ('unseen_miou', 'seen_miou'), (None, 'iou'))
+DETECTION, SEGMENTATION = METHODS['vild'], METHODS['lseg']
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -49,7 +48,7 @@ def main() -> None:
     work_dir.mkdir(parents=True, exist_ok=True)
     configs = [recipes(method.config, arguments.vlm, work_dir) for method in (DETECTION, SEGMENTATION)]
     print('compose pictures ...', flush=True)
-    pictures = compose(arguments)
+    pictures = compose(arguments.seed, arguments.source)
 
     finished = Finished(work_dir, arguments.fresh)
     with Progress() as progress, ThreadPoolExecutor(2) as pool:
@@ -76,16 +75,6 @@ def main() -> None:
         print(f'{finished.count} steps were done before with this code and these pictures; --fresh runs them again.')
     for path in (work_dir / 'index.html', sheet, work_dir / 'results.json'):
         print(f'written: {path}')
-
-
-def compose(arguments: argparse.Namespace) -> dict:
-    """Compose the built-in pictures where they are not there yet, and return their word list."""
-    command = [sys.executable, 'tools/data/compose_pictures.py', '--vlm-center', '--source', arguments.source]
-    # It shows its own progress and says what went wrong.
-    done = subprocess.run([*command, '--seed', str(arguments.seed)], check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
-    return json.loads(Path('data/pictures/vocabulary.json').read_text(encoding='utf-8'))
 
 
 if __name__ == '__main__':

@@ -30,7 +30,7 @@ class Measured:
 
     method: Method
     config: str
-    checkpoint: Path
+    checkpoint: Path | None
     reports: dict[str, dict] = field(default_factory=dict)
 
     def figure(self, which: int, kind: str = 'words') -> float:
@@ -47,24 +47,28 @@ class Measured:
 
 
 def measure(method: Method, configs: Mapping[str, str], finished: Finished, seed: int, progress: Progress) -> Measured:
-    """Train a recipe and its closed-set control, and evaluate both and the shuffled control.
+    """Train a recipe, where it trains anything, and evaluate it and its controls.
 
     Args:
         method: What is measured.
-        configs: Config of the method ('words') and of its controls ('shuffled', 'closed').
+        configs: Config of the method ('words') and of its controls: 'shuffled' has the same weights and novel words
+            exchanged, 'closed' a head of its own that knows no words; each may be missing.
         finished: Where logs, checkpoints and reports go, and which of them are already what they would become.
         seed: Of the training.
         progress: Where progress is shown.
     """
     measured = Measured(method, configs['words'], _train(method, configs['words'], finished, seed, progress))
-    for kind in ('words', 'shuffled'):
-        measured.reports[kind] = _test(method, configs[kind], measured.checkpoint, finished, progress)
-    closed = _train(method, configs['closed'], finished, seed, progress)
-    measured.reports['closed'] = _test(method, configs['closed'], closed, finished, progress)
+    for kind, config in configs.items():
+        own = _train(method, config, finished, seed, progress) if kind == 'closed' else measured.checkpoint
+        measured.reports[kind] = _test(method, config, own, finished, progress)
     return measured
 
 
-def _train(method: Method, config: str, finished: Finished, seed: int, progress: Progress) -> Path:
+def _train(method: Method, config: str, finished: Finished, seed: int, progress: Progress) -> Path | None:
+    from mmengine.config import Config  # late: a wrong argument should be told at once
+
+    if Config.fromfile(config).get('train_cfg') is None:
+        return None
     name = Path(config).stem
     folder = finished.folder / name
     pointer = folder / 'last_checkpoint'
@@ -77,12 +81,13 @@ def _train(method: Method, config: str, finished: Finished, seed: int, progress:
     return Path(pointer.read_text(encoding='utf-8').strip())
 
 
-def _test(method: Method, config: str, checkpoint: Path, finished: Finished, progress: Progress) -> dict:
+def _test(method: Method, config: str, checkpoint: Path | None, finished: Finished, progress: Progress) -> dict:
     name = Path(config).stem
     report = finished.folder / name / 'report.json'
-    command = ['tools/test.py', config, str(checkpoint), '--work-dir', str(report.parent)]
+    weights = [] if checkpoint is None else [checkpoint]
+    command = ['tools/test.py', config, *map(str, weights), '--work-dir', str(report.parent)]
     command += ['--cfg-options', f'test_evaluator.out_file={report}', 'default_hooks.logger.interval=5']
-    _run_once(f'test {name}', command, (Path(config), checkpoint), report, method, finished, progress)
+    _run_once(f'test {name}', command, (Path(config), *weights), report, method, finished, progress)
     return json.loads(report.read_text(encoding='utf-8'))
 
 
