@@ -113,6 +113,25 @@ def pool_tokens(pool: Any, map_BChw: Tensor, interpolation: Interpolation = 'bic
     return _ask(pool, tokens_BLC, tokens_BLC)
 
 
+def pool_masked(pool: Any, map_BChw: Tensor, inside_BNhw: Tensor, interpolation: Interpolation = 'bicubic') -> Tensor:
+    """CLIP's attention pooling, asked once per mask, with the cells inside the mask as its only keys.
+
+    FC-CLIP (arXiv:2308.02487) does so with ResNets. The query is the mean of all cells, which itself is no key.
+
+    Args:
+        pool: open_clip's ``AttentionPool2d``.
+        map_BChw: Last stage, of any size.
+        inside_BNhw: True inside a mask; each has at least one cell.
+        interpolation: As in `resize_positions`.
+
+    Returns:
+        (B, N, D), raw.
+    """
+    tokens_BLC = _tokens(pool, map_BChw, interpolation)
+    query_BNC = tokens_BLC[:, :1].expand(-1, inside_BNhw.shape[1], -1)
+    return _ask(pool, query_BNC, tokens_BLC[:, 1:], inside_BNhw.flatten(2)[:, None])
+
+
 class AttentionPooling(nn.Module):
     """CLIP's attention pooling of maps or regions of any size, with the mean as its one query.
 
@@ -144,8 +163,8 @@ def _tokens(pool: Any, map_BChw: Tensor, interpolation: Interpolation) -> Tensor
     return torch.cat([cells_BLC.mean(dim=1, keepdim=True), cells_BLC], dim=1) + positions_LC.to(cells_BLC.dtype)
 
 
-def _ask(pool: Any, queries_BQC: Tensor, tokens_BLC: Tensor) -> Tensor:
-    """The answers of the tokens to the queries, (B, Q, D)."""
+def _ask(pool: Any, queries_BQC: Tensor, tokens_BLC: Tensor, mask_B1QL: Tensor | None = None) -> Tensor:
+    """The answers of the tokens to the queries, (B, Q, D); the mask as in `plain_mix`."""
     pairs = ((pool.q_proj, queries_BQC), (pool.k_proj, tokens_BLC), (pool.v_proj, tokens_BLC))
     q, k, v = (split_heads(project(rows), pool.num_heads) for project, rows in pairs)
-    return pool.c_proj(merge_heads(plain_mix(q, k, v)))
+    return pool.c_proj(merge_heads(plain_mix(q, k, v, mask_B1QL)))

@@ -28,14 +28,24 @@ def start_tokens(visual: Any, images_B3HW: Tensor, interpolation: Interpolation)
     Raises:
         ConfigError: If a picture is smaller than one patch.
     """
+    cells_BLC, grid = cut_patches(visual, images_B3HW)
+    return place_cells(visual, cells_BLC, grid, interpolation), grid
+
+
+def cut_patches(visual: Any, images_B3HW: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """The first convolution: cells (B, h w, C) without positions, and (h, w). Arguments as in `start_tokens`."""
     check_patch(images_B3HW, visual.patch_size)
     patches_BChw = visual.conv1(images_B3HW)
     height, width = patches_BChw.shape[2:]
-    cells_BLC = patches_BChw.flatten(2).transpose(1, 2)
+    return patches_BChw.flatten(2).transpose(1, 2), (height, width)
+
+
+def place_cells(visual: Any, cells_BLC: Tensor, grid: tuple[int, int], interpolation: Interpolation) -> Tensor:
+    """Cells with the picture's own token before them, all with their positions and normed: (B, 1 + h w, C)."""
     picture_B1C = visual.class_embedding.to(cells_BLC.dtype).expand(len(cells_BLC), 1, -1)
-    positions_LC = resize_positions(visual.positional_embedding, visual.grid_size, (height, width), interpolation)
+    positions_LC = resize_positions(visual.positional_embedding, visual.grid_size, grid, interpolation)
     tokens_BLC = torch.cat([picture_B1C, cells_BLC], dim=1) + positions_LC.to(cells_BLC.dtype)
-    return visual.ln_pre(tokens_BLC), (height, width)
+    return visual.ln_pre(tokens_BLC)
 
 
 def tapped_tokens(
@@ -116,15 +126,16 @@ def mixed_cells(
     values_BChw = as_map(project_tokens(block, tokens_BLC[:, 1:])[2], own_grid)
     values_BChw = F.interpolate(values_BChw, size=grid, mode='bilinear', align_corners=False)
     mixed_BLC = mix_BLL.to(values_BChw) @ values_BChw.flatten(2).transpose(1, 2)
-    return _project(visual, block.ls_1(block.attn.out_proj(mixed_BLC)), grid)
+    return as_map(transformer_rows(visual, block.ls_1(block.attn.out_proj(mixed_BLC))), grid)
 
 
 def _cells_after(visual: Any, tokens_BLC: Tensor, grid: tuple[int, int], readout: Readout) -> Tensor:
     last = visual.transformer.resblocks[-1]
     tokens_BLC = last(tokens_BLC) if readout == 'plain' else read_block(last, tokens_BLC, readout)
-    return _project(visual, tokens_BLC[:, 1:], grid)
+    return as_map(transformer_rows(visual, tokens_BLC[:, 1:]), grid)
 
 
-def _project(visual: Any, cells_BLC: Tensor, grid: tuple[int, int]) -> Tensor:
-    cells_BLC = visual.ln_post(cells_BLC)
-    return as_map(cells_BLC if visual.proj is None else cells_BLC @ visual.proj, grid)
+def transformer_rows(visual: Any, rows_C: Tensor) -> Tensor:
+    """Tokens after the last block in the shared space, raw: final norm and projection, (..., C) to (..., D)."""
+    rows_C = visual.ln_post(rows_C)
+    return rows_C if visual.proj is None else rows_C @ visual.proj

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vlm_dense.registry import MODELS
+from vlm_dense.vlms.mask_pooling import MaskKind
 from vlm_dense.vlms.tower import ImageTower
 
 
@@ -53,6 +54,11 @@ class FrozenTower(nn.Module):
         return self.tower.input_size
 
     @property
+    def takes_masks(self) -> bool:
+        """Whether `embed_images` takes masks after the pictures."""
+        return self.tower.takes_masks
+
+    @property
     def fingerprint(self) -> str:
         """Names the tower, its weights and its settings."""
         return self.tower.fingerprint
@@ -72,14 +78,19 @@ class FrozenTower(nn.Module):
         return self.tower.class_token_pyramid(images_B3HW)
 
     @torch.no_grad()
-    def embed_images(self, images_B3HW: Tensor) -> Tensor:
-        """As `ImageTower.embed_images`."""
-        return self.tower.embed_images(images_B3HW)
+    def embed_images(self, images_B3HW: Tensor, *masks_BHW: Tensor) -> Tensor:
+        """As `ImageTower.embed_images`; with masks only where the tower takes them."""
+        return self.tower.embed_images(images_B3HW, *masks_BHW)
 
     @torch.no_grad()
     def embed_dense(self, images_B3HW: Tensor) -> Tensor:
         """As `ImageTower.embed_dense`."""
         return self.tower.embed_dense(images_B3HW)
+
+    @torch.no_grad()
+    def embed_masks(self, map_BChw: Tensor, mask_BNHW: Tensor, kind: MaskKind = 'hard') -> tuple[Tensor, Tensor]:
+        """As `ImageTower.embed_masks`."""
+        return self.tower.embed_masks(map_BChw, mask_BNHW, kind)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         self.tower._apply(fn, recurse)

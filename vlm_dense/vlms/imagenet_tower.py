@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vlm_dense.checkpoints.packages import LITE0, LITE0_WEIGHTS, file_sha256, package_version, packaged_file
 from vlm_dense.errors import CheckpointError, ConfigError, MissingFileError
 from vlm_dense.registry import MODELS
+from vlm_dense.vlms.mask_pooling import MaskKind
 from vlm_dense.vlms.tower import ImageTower
 
 FEATURE_WIDTH = 1280
@@ -114,6 +115,11 @@ class ImageNetTower(ImageTower):
         """As `ImageTower.embed_regions`, less the mean feature of maps."""
         pooled_ND = self.tail(stage)(region_NChw).mean(dim=(2, 3))
         return F.normalize(pooled_ND - self.center_map, dim=1)
+
+    def _pooled_masks(self, map_BChw: Tensor, mask_BNHW: Tensor, kind: MaskKind) -> tuple[Tensor, Tensor]:
+        """As `ImageTower._pooled_masks`, less the mean feature of maps."""
+        region_BND, empty_BN = super()._pooled_masks(map_BChw, mask_BNHW, kind)
+        return region_BND - self.center_map, empty_BN
 
 
 def _load_trunk(output_stride: int) -> Any:

@@ -14,6 +14,7 @@ from vlm_dense.vlms.clip_resnet import (
     DILATED_STAGES,
     AttentionPooling,
     dilate,
+    pool_masked,
     resnet_cells,
     resnet_cells_and_keys,
     resnet_maps,
@@ -25,12 +26,14 @@ from vlm_dense.vlms.clip_vit import (
     transformer_cells,
     transformer_cells_and_keys,
     transformer_pictures,
+    transformer_rows,
 )
+from vlm_dense.vlms.mask_pooling import MaskKind, mask_weights, weighted_means
 from vlm_dense.vlms.positions import INTERPOLATIONS, Interpolation
 from vlm_dense.vlms.readouts import READOUTS, Readout
 from vlm_dense.vlms.taps import check_taps, default_taps, read_taps
-from vlm_dense.vlms.timm_trunk import reads_cells, stage_numbers, trunk_cells, trunk_maps, trunk_pictures
-from vlm_dense.vlms.timm_vit import is_timm_vit, pools_tokens, vit_cells, vit_pictures
+from vlm_dense.vlms.timm_trunk import reads_cells, stage_numbers, trunk_cells, trunk_maps, trunk_pictures, trunk_rows
+from vlm_dense.vlms.timm_vit import is_timm_vit, pools_tokens, vit_cells, vit_pictures, vit_rows
 from vlm_dense.vlms.timm_vit import tapped_tokens as timm_tapped_tokens
 from vlm_dense.vlms.tower import ImageTower
 
@@ -237,6 +240,50 @@ class OpenClipTower(ImageTower):
         stages = [getattr(self.visual, f'layer{number}') for number in range(1, 5)]
         later = stages[self._checked_stage(stage, len(stages)) + 1 :]
         return nn.Sequential(*later, AttentionPooling(self.visual.attnpool, self.interpolation))
+
+    def embed_masks(self, map_BChw: Tensor, mask_BNHW: Tensor, kind: MaskKind = 'hard') -> tuple[Tensor, Tensor]:
+        """Masks over the last map of `pyramid` to unit rows, (B, N, D), and flags (B, N), as `ImageTower.embed_masks`.
+
+        The mean of the raw map inside a mask goes through final norm, head and projection as one cell does in
+        `embed_dense` with ``readout='plain'``: FC-CLIP (arXiv:2308.02487) reads ConvNeXt so. A ResNet's attention
+        pooling is asked once per mask, with the mask's cells as keys, see `pool_masked`; its masks are 'hard' only.
+        For other read-outs average `embed_dense` itself with `pool_masks`.
+
+        Raises:
+            ConfigError: If the trunk has no such read-out, its last tap is not its last block, or a ResNet is asked
+                for soft masks.
+            DataError: If maps and masks differ in number.
+        """
+        return super().embed_masks(map_BChw, mask_BNHW, kind)
+
+    def _pooled_masks(self, map_BChw: Tensor, mask_BNHW: Tensor, kind: MaskKind) -> tuple[Tensor, Tensor]:
+        self._check_reads_masks(kind)
+        if self._family == 'timm':
+            map_BChw = self.visual.trunk.norm_pre(map_BChw)
+        weight_BNhw, empty_BN = mask_weights(mask_BNHW, map_BChw, kind)
+        if self._family == 'resnet':
+            return pool_masked(self.visual.attnpool, map_BChw, weight_BNhw > 0, self.interpolation), empty_BN
+        rows_MC = weighted_means(map_BChw, weight_BNhw).flatten(0, 1)
+        read = {'transformer': transformer_rows, 'timm_vit': vit_rows, 'timm': trunk_rows}[self._family]
+        return read(self.visual, rows_MC).unflatten(0, empty_BN.shape), empty_BN
+
+    def _check_reads_masks(self, kind: MaskKind) -> None:
+        trunk = getattr(self.visual, 'trunk', None)
+        reads = {
+            'resnet': True,
+            'transformer': getattr(self.visual, 'attn_pool', None) is None,
+            'timm_vit': self._family == 'timm_vit' and pools_tokens(trunk),
+            'timm': self._family == 'timm' and reads_cells(self.visual) and hasattr(trunk, 'norm_pre'),
+        }
+        if not reads.get(self._family, False):
+            raise ConfigError(f"'{self._source.name}' reads no masks here. {REMEDY}")
+        if self._family == 'resnet' and kind == 'soft':
+            raise ConfigError(f"'{self._source.name}' pools masks with attention: write kind='hard'.")
+        if self.taps is not None and self.taps[-1] != len(self._blocks) - 1:
+            raise ConfigError(
+                f'taps={self.taps} of OpenClipTower: masks are read from the last block. '
+                f'End with {len(self._blocks) - 1}.'
+            )
 
     @property
     def _usual_readout(self) -> Readout:

@@ -15,9 +15,12 @@ Readout = Literal['plain', 'value', 'qq+kk', 'qq']
 READOUTS: tuple[str, ...] = ('plain', 'value', 'qq+kk', 'qq')
 
 
-def plain_mix(q_BNLd: Tensor, k_BNLd: Tensor, v_BNLd: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v: the attention that the tower was trained with."""
-    return _attend(q_BNLd, k_BNLd, v_BNLd)
+def plain_mix(q_BNLd: Tensor, k_BNLd: Tensor, v_BNLd: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v: the attention that the tower was trained with.
+
+    ``mask``, (B, 1 or N, queries, keys), is True where a query may look; None lets it look everywhere.
+    """
+    return _attend(q_BNLd, k_BNLd, v_BNLd, mask)
 
 
 def value_mix(q_BNLd: Tensor, k_BNLd: Tensor, v_BNLd: Tensor) -> Tensor:
@@ -58,12 +61,24 @@ def read_block(block: Any, tokens_BLC: Tensor, readout: Readout) -> Tensor:
     Returns:
         (B, L, C).
     """
-    attention = block.attn
-    q, k, v = (split_heads(part_BLC, attention.num_heads) for part_BLC in project_tokens(block, tokens_BLC))
-    answer_BLC = block.ls_1(attention.out_proj(merge_heads(MIXES[readout](q, k, v))))
-    if readout == 'qq':
-        return answer_BLC
-    tokens_BLC = tokens_BLC + answer_BLC
+    mixed_BNLd = MIXES[readout](*project(block, tokens_BLC))
+    return answer(block, mixed_BNLd) if readout == 'qq' else finish(block, tokens_BLC, mixed_BNLd)
+
+
+def project(block: Any, tokens_BLC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """q, k and v of a block, (B, N, L, d) each."""
+    q, k, v = (split_heads(part_BLC, block.attn.num_heads) for part_BLC in project_tokens(block, tokens_BLC))
+    return q, k, v
+
+
+def answer(block: Any, mixed_BNLd: Tensor) -> Tensor:
+    """What the attention of a block adds to its tokens: (B, L, C)."""
+    return block.ls_1(block.attn.out_proj(merge_heads(mixed_BNLd)))
+
+
+def finish(block: Any, tokens_BLC: Tensor, mixed_BNLd: Tensor) -> Tensor:
+    """The rest of a block after the values were mixed: residual, then feed-forward part."""
+    tokens_BLC = tokens_BLC + answer(block, mixed_BNLd)
     return tokens_BLC + block.ls_2(block.mlp(block.ln_2(tokens_BLC)))
 
 
@@ -85,5 +100,5 @@ def merge_heads(tokens_BNLd: Tensor) -> Tensor:
     return tokens_BNLd.transpose(1, 2).flatten(2)
 
 
-def _attend(q_BNLd: Tensor, k_BNLd: Tensor, v_BNLd: Tensor) -> Tensor:
-    return F.scaled_dot_product_attention(q_BNLd, k_BNLd, v_BNLd, scale=1 / sqrt(q_BNLd.shape[-1]))
+def _attend(q_BNLd: Tensor, k_BNLd: Tensor, v_BNLd: Tensor, mask: Tensor | None = None) -> Tensor:
+    return F.scaled_dot_product_attention(q_BNLd, k_BNLd, v_BNLd, attn_mask=mask, scale=1 / sqrt(q_BNLd.shape[-1]))

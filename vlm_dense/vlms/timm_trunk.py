@@ -60,10 +60,17 @@ def trunk_cells(visual: Any, images_B3HW: Tensor) -> Tensor:
     """
     _check_sides(images_B3HW)
     map_BChw = visual.trunk.forward_features(images_B3HW)
-    cells_NC11 = map_BChw.permute(0, 2, 3, 1).flatten(0, 2)[:, :, None, None]
-    cells_ND = visual.head(visual.trunk.forward_head(cells_NC11))
+    cells_ND = trunk_rows(visual, map_BChw.permute(0, 2, 3, 1).flatten(0, 2))
     batch, _, height, width = map_BChw.shape
     return cells_ND.unflatten(0, (batch, height, width)).permute(0, 3, 1, 2)
+
+
+def trunk_rows(visual: Any, rows_NC: Tensor) -> Tensor:
+    """Cells or means of cells of the last map, after the norm that some trunks have there, in the shared space: (N, D).
+
+    Raw. Each is read as if it were the mean of the map.
+    """
+    return visual.head(visual.trunk.forward_head(rows_NC[:, :, None, None]))
 
 
 def _check_sides(images_B3HW: Tensor) -> None:

@@ -73,23 +73,24 @@ def vit_cells(visual: Any, images_B3HW: Tensor, interpolation: Interpolation) ->
         interpolation: As in `resize_positions`.
     """
     trunk = visual.trunk
-    tokens_BLC, grid = _all_blocks(trunk, images_B3HW, interpolation)
-    cells_N1C = tokens_BLC[:, trunk.num_prefix_tokens :].flatten(0, 1)[:, None]
-    pooled_NC = cells_N1C[:, 0] if trunk.attn_pool is None else trunk.attn_pool(cells_N1C)
-    cells_ND = visual.head(trunk.head(trunk.fc_norm(pooled_NC)))
+    (tokens_BLC,), grid = tapped_tokens(trunk, images_B3HW, [len(trunk.blocks) - 1], interpolation)
+    cells_ND = vit_rows(visual, tokens_BLC[:, trunk.num_prefix_tokens :].flatten(0, 1))
     return as_map(cells_ND.unflatten(0, (len(images_B3HW), -1)), grid)
+
+
+def vit_rows(visual: Any, rows_NC: Tensor) -> Tensor:
+    """Tokens after the last block in the shared space, each as if it were all that the head pools, raw: (N, D)."""
+    trunk = visual.trunk
+    rows_NC = trunk.norm(rows_NC)
+    pooled_NC = rows_NC if trunk.attn_pool is None else trunk.attn_pool(rows_NC[:, None])
+    return visual.head(trunk.head(trunk.fc_norm(pooled_NC)))
 
 
 def vit_pictures(visual: Any, images_B3HW: Tensor, interpolation: Interpolation) -> Tensor:
     """Whole pictures of any size in the shared space, raw: (B, D)."""
-    tokens_BLC, _ = _all_blocks(visual.trunk, images_B3HW, interpolation)
-    return visual.head(visual.trunk.forward_head(tokens_BLC))
-
-
-def _all_blocks(trunk: Any, images_B3HW: Tensor, interpolation: Interpolation) -> tuple[Tensor, Grid]:
-    """The last tokens after the final norm."""
-    (tokens_BLC,), grid = tapped_tokens(trunk, images_B3HW, [len(trunk.blocks) - 1], interpolation)
-    return trunk.norm(tokens_BLC), grid
+    trunk = visual.trunk
+    (tokens_BLC,), _ = tapped_tokens(trunk, images_B3HW, [len(trunk.blocks) - 1], interpolation)
+    return visual.head(trunk.forward_head(trunk.norm(tokens_BLC)))
 
 
 def _start(trunk: Any, images_B3HW: Tensor, interpolation: Interpolation) -> tuple[Tensor, Grid]:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlm_dense.errors import ConfigError
+from vlm_dense.vlms.mask_pooling import MaskKind, pool_masks
 
 
 class ImageTower(nn.Module):
@@ -20,6 +21,7 @@ class ImageTower(nn.Module):
         mean: Per channel, RGB, on the 0..255 scale.
         std: As ``mean``.
         input_size: Side in pixels of the square pictures that the tower was trained on.
+        takes_masks: Whether `embed_images` takes masks (B, H, W) after the pictures, as `MaskPromptedTower` does.
         fingerprint: Names the tower, its weights and its settings.
     """
 
@@ -27,6 +29,7 @@ class ImageTower(nn.Module):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     input_size: int
+    takes_masks: bool = False
 
     def normalize(self, pictures_B3HW: Tensor) -> Tensor:
         """RGB pictures with values 0..255, of any dtype, to what the tower takes: (x - mean) / std in float32."""
@@ -79,6 +82,30 @@ class ImageTower(nn.Module):
             ConfigError: If the tower has no tail there.
         """
         return F.normalize(self.tail(stage)(region_NChw).mean(dim=(2, 3)), dim=1)
+
+    def embed_masks(self, map_BChw: Tensor, mask_BNHW: Tensor, kind: MaskKind = 'hard') -> tuple[Tensor, Tensor]:
+        """Masks over the last map of `pyramid` to unit rows.
+
+        What `tail` makes of the map is averaged inside each mask; other towers say what they do instead.
+
+        Args:
+            map_BChw: The last map.
+            mask_BNHW: Logits or booleans of any size over the same field, see `mask_weights`; N may be 0.
+            kind: 'hard' or 'soft', see `mask_weights`.
+
+        Returns:
+            (B, N, D), and flags (B, N) of masks that hold no cell; these read the whole map.
+
+        Raises:
+            ConfigError: If the tower cannot read masks of this kind.
+            DataError: If maps and masks differ in number.
+        """
+        region_BND, empty_BN = self._pooled_masks(map_BChw, mask_BNHW, kind)
+        return F.normalize(region_BND, dim=2), empty_BN
+
+    def _pooled_masks(self, map_BChw: Tensor, mask_BNHW: Tensor, kind: MaskKind) -> tuple[Tensor, Tensor]:
+        """As `embed_masks`, raw."""
+        return pool_masks(self.tail()(map_BChw), mask_BNHW, kind)
 
     def _checked_stage(self, stage: int, stages: int) -> int:
         """The number of a map, counted from 0."""
