@@ -24,7 +24,7 @@ model = dict(
             interpolation='bilinear',
         ),
         class_token=True,
-        frozen=False,
+        tune='all',
     ),
     decode_head=dict(
         type='vlm_dense.DPTPixelHead',

@@ -14,7 +14,6 @@ model = dict(
         type='vlm_dense.TowerBackbone',
         tower=dict(type='vlm_dense.OpenClipTower', **clip),
         out_indices=(0, 1, 2, 3),
-        frozen=True,
     ),
     roi_head=dict(
         bbox_head=dict(

@@ -33,6 +33,7 @@ def test_training_steps_leave_the_tower_as_it_is(name: str, root: Path) -> None:
     dataset = DATASETS.build(config.train_dataloader.dataset)
     batch = pseudo_collate([dataset[0], dataset[1]])
     assert set(batch['data_samples'][0].vocabulary.is_base) == {True}
+    config.model.backbone.in_checkpoint = True
     model = MODELS.build(config.model)
     model.init_weights()
     optimizer = build_optim_wrapper(model, config.optim_wrapper)
@@ -68,7 +69,7 @@ def test_constants_of_the_paper_and_its_release(name: str) -> None:
     config = Config.fromfile(CONFIGS / name)
     model, head = config.model, config.model.roi_head.bbox_head
     tower = model.backbone.tower
-    assert (tower.name, tower.pretrained, model.backbone.frozen) == ('RN50-quickgelu', 'openai', True)
+    assert (tower.name, tower.pretrained, model.backbone.get('tune')) == ('RN50-quickgelu', 'openai', None)
     assert (head.trunk.num_convs, head.trunk.num_fcs, head.trunk.fc_channels, head.embed_dim) == (4, 1, 1024, 1024)
     assert (head.classifier.temperature, head.classifier.learn_temperature) == (0.01, True)
     assert (head.classifier.background.text, head.background_weight) == ('background', 0.9)

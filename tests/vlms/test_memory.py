@@ -70,4 +70,4 @@ def test_backbone_with_memory_gives_the_same_maps_and_only_in_training():
 
 def test_a_learning_tower_is_not_remembered():
     with pytest.raises(ConfigError, match='memory_bytes=0'):
-        TowerBackbone(ImageNetTower(), frozen=False, memory_bytes=1)
+        TowerBackbone(ImageNetTower(), tune='all', memory_bytes=1)

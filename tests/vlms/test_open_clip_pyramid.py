@@ -160,7 +160,7 @@ class TestBackbone:
 
     @pytest.mark.parametrize('kind', KINDS)
     def test_names_are_open_clips(self, tiny_models, kind: str) -> None:
-        backbone = MODELS.build(self.config(tiny_models[kind]))
+        backbone = MODELS.build(self.config(tiny_models[kind], in_checkpoint=True))
         theirs = open_clip.create_model(tiny_models[kind]).visual.state_dict()
         ours = {name.removeprefix('tower.visual.'): value.shape for name, value in backbone.state_dict().items()}
         assert ours == {name: value.shape for name, value in theirs.items()}
@@ -168,7 +168,7 @@ class TestBackbone:
 
     @pytest.mark.parametrize(('kind', 'channels'), [('resnet', [64, 128, 256, 512]), ('convnext', [24, 32, 48, 64])])
     def test_stages_feed_mmdets_fpn(self, tiny_models, kind: str, channels: list[int]) -> None:
-        backbone = MODELS.build(self.config(tiny_models[kind], out_indices=(1, 2, 3), frozen=False))
+        backbone = MODELS.build(self.config(tiny_models[kind], out_indices=(1, 2, 3), tune='all'))
         neck = MODELS.build({'type': 'mmdet.FPN', 'in_channels': channels[1:], 'out_channels': 8, 'num_outs': 3})
         sum(output.square().mean() for output in neck(backbone.train()(random_images(64, 96, batch=2)))).backward()
         silent = {name for name, p in backbone.tower.visual.named_parameters() if p.grad is None}
@@ -205,6 +205,6 @@ class TestBackbone:
 
     def test_frozen_in_train_mode(self, tiny_models) -> None:
         backbone = TowerBackbone({'type': 'vlm_dense.OpenClipTower', 'name': tiny_models['resnet']}).train()
-        before = {name: value.clone() for name, value in backbone.state_dict().items()}
+        before = {name: value.clone() for name, value in backbone.tower.state_dict().items()}
         assert not any(m.requires_grad for m in backbone(random_images(64, 64, batch=2)))
-        assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
+        assert all(torch.equal(before[name], value) for name, value in backbone.tower.state_dict().items())

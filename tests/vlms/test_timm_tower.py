@@ -101,11 +101,9 @@ def test_describes_itself() -> None:
 
 @pytest.mark.parametrize('name', [VIT, *CONVOLUTIONS])
 def test_all_that_is_kept_learns(name: str) -> None:
-    settings = {'taps': (1, 4)} if name == VIT else {}
+    settings, indices = ({'taps': (1, 4)}, (0, 1)) if name == VIT else ({}, (0, 1, 2, 3))
     tower = {'type': 'vlm_dense.TimmTower', 'name': name, **settings}
-    backbone = MODELS.build({'type': 'vlm_dense.TowerBackbone', 'tower': tower, 'frozen': False, 'out_indices': (0, 1)})
-    if name != VIT:
-        backbone.out_indices = (0, 1, 2, 3)
+    backbone = MODELS.build({'type': 'vlm_dense.TowerBackbone', 'tower': tower, 'tune': 'all', 'out_indices': indices})
     sum(m.square().mean() for m in backbone.train()(torch.randn(2, 3, 64, 96))).backward()
     assert [key for key, parameter in backbone.named_parameters() if parameter.grad is None] == []
 
@@ -151,18 +149,18 @@ class TestClassTokens:
         with torch.no_grad():
             return [tower.class_token_pyramid(self.images)[index] for index in (1, 3)]
 
-    @pytest.mark.parametrize('frozen', [True, False])
+    @pytest.mark.parametrize('tune', ['none', 'all'])
     @pytest.mark.parametrize('training', [True, False])
-    def test_pairs(self, tower_of, frozen: bool, training: bool) -> None:
+    def test_pairs(self, tower_of, tune: str, training: bool) -> None:
         for tower in (TimmTower(VIT), tower_of('vit'), tower_of('eva')):
-            memory = 2**20 if frozen else 0
-            backbone = TowerBackbone(tower, (1, 3), frozen=frozen, memory_bytes=memory, class_token=True)
+            memory = 2**20 if tune == 'none' else 0
+            backbone = TowerBackbone(tower, (1, 3), tune=tune, memory_bytes=memory, class_token=True)
             backbone.train(training)
             for _ in range(2):
                 found = backbone(self.images)
                 for pair, expected in zip(found, self.expected(tower), strict=True):
                     torch.testing.assert_close(pair, expected, **CLOSE)
-                assert found[0][0].requires_grad is not frozen
+                assert found[0][0].requires_grad is (tune == 'all')
 
     def test_are_mmsegs_form(self) -> None:
         widths = {'in_channels': (64,) * 4, 'embed_dims': 64, 'post_process_channels': [8] * 4, 'channels': 8}

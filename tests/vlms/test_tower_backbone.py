@@ -16,7 +16,7 @@ def test_maps_and_names() -> None:
     backbone.init_weights()
     maps = backbone(torch.randn(1, 3, 64, 96))
     assert [tuple(m.shape) for m in maps] == [(1, 40, 8, 12), (1, 320, 2, 3)]
-    assert all(name.startswith('tower.') for name in backbone.state_dict())
+    assert set(backbone.state_dict()) == {'tower_sha256'}
 
 
 def test_weights_survive_init_weights() -> None:
@@ -32,14 +32,14 @@ def test_frozen_stays_frozen_in_train_mode() -> None:
     assert backbone.training
     assert not any(module.training for module in backbone.tower.modules())
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
-    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    before = {name: value.clone() for name, value in backbone.tower.state_dict().items()}
     maps = backbone(torch.randn(2, 3, 64, 64, requires_grad=True))
     assert not any(m.requires_grad for m in maps)
-    assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
+    assert all(torch.equal(before[name], value) for name, value in backbone.tower.state_dict().items())
 
 
 def test_trainable() -> None:
-    backbone = TowerBackbone(LITE0, frozen=False).train()
+    backbone = TowerBackbone(LITE0, tune='all').train()
     assert backbone.tower.trunk.bn1.training
     sum(m.square().mean() for m in backbone(torch.randn(2, 3, 64, 64))).backward()
     missing = {name.split('.')[2] for name, p in backbone.named_parameters() if p.grad is None}
@@ -109,18 +109,18 @@ class TestTail:
         tower = ImageNetTower()
         torch.testing.assert_close(tail(tower.pyramid(images)[-1]), tower.features(images))
         assert tail.out_channels == 1280
-        assert len(tail.state_dict()) == 6  # one convolution and one norm, nothing else of the tower
+        assert len(tail.layers.state_dict()) == 6  # one convolution and one norm, nothing else of the tower
 
     def test_frozen_but_lets_gradients_through(self) -> None:
         tail = TowerTail(LITE0).train()
-        assert not any(module.training for module in tail.modules())
+        assert not any(module.training for module in tail.layers.modules())
         region_NChw = ImageNetTower().pyramid(torch.randn(2, 3, 96, 96))[-1].detach().requires_grad_()
         tail(region_NChw).sum().backward()
         assert region_NChw.grad.abs().sum() > 0
         assert all(parameter.grad is None for parameter in tail.parameters())
 
     def test_trainable(self) -> None:
-        tail = TowerTail(LITE0, frozen=False).train()
+        tail = TowerTail(LITE0, tune='all').train()
         assert all(module.training for module in tail.layers.modules())
         tail(torch.rand(2, 320, 3, 3)).square().mean().backward()
         assert all(parameter.grad is not None for parameter in tail.parameters())

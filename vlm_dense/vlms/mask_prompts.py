@@ -60,8 +60,8 @@ class MaskPromptedTower(OpenClipTower):
         visual = self.visual
         if self._family != 'transformer':
             raise ConfigError(f"'{self._source.name}' takes no mask prompts. Take a plain vision transformer.")
-        if not 1 <= depth <= len(self._blocks):
-            raise ConfigError(f'depth={depth} of MaskPromptedTower: write 1 to {len(self._blocks)}, its blocks.')
+        if not 1 <= depth <= len(self.blocks):
+            raise ConfigError(f'depth={depth} of MaskPromptedTower: write 1 to {len(self.blocks)}, its blocks.')
         height, width = visual.grid_size
         self.depth = depth
         self.visual.requires_grad_(not prompts_only)

@@ -195,7 +195,7 @@ class OpenClipTower(ImageTower):
         """
         if self._family == 'resnet':
             return resnet_maps(self.visual, images_B3HW)
-        if self._blocks is not None:
+        if self.blocks is not None:
             return tuple(map_BChw for map_BChw, _ in self._tapped(images_B3HW))
         if self._family == 'timm' and stage_numbers(self.visual.trunk) is not None:
             return trunk_maps(self.visual.trunk, images_B3HW)
@@ -207,25 +207,30 @@ class OpenClipTower(ImageTower):
         Raises:
             ConfigError: If the trunk has no class token, or a picture is smaller than one patch.
         """
-        if self._blocks is None or (self._family == 'timm_vit' and self.visual.trunk.cls_token is None):
+        if self.blocks is None or (self._family == 'timm_vit' and self.visual.trunk.cls_token is None):
             raise ConfigError(f"'{self._source.name}' has no class token. Take the maps alone.")
         return tuple((map_BChw, prefix_BPC[:, 0]) for map_BChw, prefix_BPC in self._tapped(images_B3HW))
 
     def _tapped(self, images_B3HW: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-        assert self._blocks is not None
-        taps = default_taps(len(self._blocks)) if self.taps is None else self.taps
+        assert self.blocks is not None
+        taps = default_taps(len(self.blocks)) if self.taps is None else self.taps
         if self._family == 'timm_vit':
-            trunk = self.visual.trunk
-            run = partial(timm_tapped_tokens, trunk, images_B3HW, interpolation=self.interpolation)
-            return read_taps(run, taps, trunk.num_prefix_tokens)
-        return read_taps(partial(tapped_tokens, self.visual, images_B3HW, interpolation=self.interpolation), taps, 1)
+            run = partial(timm_tapped_tokens, self.visual.trunk, images_B3HW, interpolation=self.interpolation)
+        else:
+            run = partial(tapped_tokens, self.visual, images_B3HW, interpolation=self.interpolation)
+        return read_taps(run, taps, self.prefix_tokens)
 
     @property
-    def _blocks(self) -> Any:
-        """A transformer's blocks; None for other trunks."""
+    def blocks(self) -> Any:
+        """As `ImageTower.blocks`."""
         if self._family == 'transformer':
             return self.visual.transformer.resblocks
         return self.visual.trunk.blocks if self._family == 'timm_vit' else None
+
+    @property
+    def prefix_tokens(self) -> int:
+        """As `ImageTower.prefix_tokens`."""
+        return self.visual.trunk.num_prefix_tokens if self._family == 'timm_vit' else int(self.blocks is not None)
 
     def tail(self, stage: int = -1) -> nn.Module:
         """The later stages of a CLIP ResNet and its attention pooling: regions of stage 3 or 2 to (N, D, 1, 1).
@@ -279,10 +284,10 @@ class OpenClipTower(ImageTower):
             raise ConfigError(f"'{self._source.name}' reads no masks here. {REMEDY}")
         if self._family == 'resnet' and kind == 'soft':
             raise ConfigError(f"'{self._source.name}' pools masks with attention: write kind='hard'.")
-        if self.taps is not None and self.taps[-1] != len(self._blocks) - 1:
+        if self.taps is not None and self.taps[-1] != len(self.blocks) - 1:
             raise ConfigError(
                 f'taps={self.taps} of OpenClipTower: masks are read from the last block. '
-                f'End with {len(self._blocks) - 1}.'
+                f'End with {len(self.blocks) - 1}.'
             )
 
     @property
@@ -327,9 +332,9 @@ class OpenClipTower(ImageTower):
     def _checked_taps(self, taps: Sequence[int] | None) -> tuple[int, ...] | None:
         if taps is None:
             return None
-        if self._blocks is None:
+        if self.blocks is None:
             raise ConfigError(f"taps of OpenClipTower: '{self._source.name}' has no blocks to tap. Leave them out.")
-        check_taps(taps, len(self._blocks), 'OpenClipTower')
+        check_taps(taps, len(self.blocks), 'OpenClipTower')
         return tuple(taps)
 
 

@@ -85,6 +85,16 @@ class TimmTower(ImageTower):
         taps = '' if self.taps is None else f':taps-{self.taps}'
         return f'timm:{self.name}:{weights}{taps}' + ('' if self.interpolation == 'bicubic' else ':bilinear')
 
+    @property
+    def blocks(self) -> Any:
+        """As `ImageTower.blocks`."""
+        return self.trunk.blocks if self._is_vit else None
+
+    @property
+    def prefix_tokens(self) -> int:
+        """As `ImageTower.prefix_tokens`."""
+        return self.trunk.num_prefix_tokens if self._is_vit else 0
+
     def pyramid(self, images_B3HW: Tensor) -> tuple[Tensor, ...]:
         """Raw maps: stages at strides 4, 8, 16 and 32, or a transformer's taps, all at the stride of its patch.
 
@@ -107,7 +117,7 @@ class TimmTower(ImageTower):
 
     def _tapped(self, images_B3HW: Tensor, taps: Sequence[int]) -> tuple[tuple[Tensor, Tensor], ...]:
         run = partial(tapped_tokens, self.trunk, images_B3HW, interpolation=self.interpolation)
-        return read_taps(run, taps, self.trunk.num_prefix_tokens)
+        return read_taps(run, taps, self.prefix_tokens)
 
     def _checked_maps(self, trunk: Any, taps: Sequence[int] | None) -> tuple[int, ...]:
         """Numbers of the blocks or stages that are read."""

@@ -1,6 +1,7 @@
 """What every image tower offers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,16 @@ class ImageTower(nn.Module):
     @property
     def fingerprint(self) -> str:
         raise self._lacks('a fingerprint')
+
+    @property
+    def blocks(self) -> Any:
+        """The blocks of a transformer, first to last; None for other towers."""
+        return None
+
+    @property
+    def prefix_tokens(self) -> int:
+        """How many of a transformer's tokens stand before the cells."""
+        return 0
 
     def pyramid(self, images_B3HW: Tensor) -> tuple[Tensor, ...]:
         """Raw stage maps, finest first, at strides 4, 8, 16 and 32 unless the tower says otherwise."""
