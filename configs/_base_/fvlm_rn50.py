@@ -14,6 +14,7 @@ model = dict(
         type='vlm_dense.TowerBackbone',
         tower=dict(type='vlm_dense.OpenClipTower', **clip),
         out_indices=(0, 1, 2, 3),
+        tune='none',
     ),
     roi_head=dict(
         bbox_head=dict(

@@ -59,7 +59,7 @@ def their_model(taps: tuple[int, ...], refined: bool) -> torch.nn.Module:
 
 def our_model(name: str, taps: tuple[int, ...], refined: bool, **settings: object) -> torch.nn.ModuleDict:
     tower = OpenClipTower(name, interpolation='bicubic_plain', taps=taps)
-    backbone = TowerBackbone(tower, out_indices=(0, 1, 2), class_token=True)
+    backbone = TowerBackbone(tower, out_indices=(0, 1, 2), class_token=True, in_checkpoint=True)
     head = FilmPixelHead(WIDTH, EMBED_DIM, channels=16, feedforward=48, refined=refined, **settings)
     return torch.nn.ModuleDict({'backbone': backbone, 'decode_head': head}).eval().double()
 

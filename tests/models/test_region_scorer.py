@@ -120,7 +120,7 @@ def test_scores_of_proposals_reach_the_detections() -> None:
 
 def test_one_copy_of_the_weights_and_one_pass() -> None:
     model = detector()
-    names = list(model.state_dict())
+    names = [name for name, _ in model.named_parameters()]
     assert [name for name in names if 'region_scorer' in name] == []
     assert sum(name.endswith('last.weight') for name in names) == 1
     model.parse_losses(losses_of(model.train(), vocabulary()))[0].backward()

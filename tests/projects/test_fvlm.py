@@ -69,7 +69,7 @@ def test_constants_of_the_paper_and_its_release(name: str) -> None:
     config = Config.fromfile(CONFIGS / name)
     model, head = config.model, config.model.roi_head.bbox_head
     tower = model.backbone.tower
-    assert (tower.name, tower.pretrained, model.backbone.get('tune')) == ('RN50-quickgelu', 'openai', None)
+    assert (tower.name, tower.pretrained, model.backbone.tune) == ('RN50-quickgelu', 'openai', 'none')
     assert (head.trunk.num_convs, head.trunk.num_fcs, head.trunk.fc_channels, head.embed_dim) == (4, 1, 1024, 1024)
     assert (head.classifier.temperature, head.classifier.learn_temperature) == (0.01, True)
     assert (head.classifier.background.text, head.background_weight) == ('background', 0.9)

@@ -79,6 +79,22 @@ def add_prompts(
         ConfigError: If the tower is no transformer, has prompts already, or reads its last block with an attention of
             its own; or if there are no tokens or not so many blocks.
     """
+    carriers = _carriers(tower, tokens, blocks, read)
+    convolution = next(module for module in tower.modules() if isinstance(module, nn.Conv2d))
+    width, patch = convolution.out_channels, convolution.kernel_size[0]
+    prompts = DeepPrompts(len(carriers), tokens, width, patch, tower.prefix_tokens, projected, dropout)
+    for number, block in enumerate(carriers):
+        block.register_forward_pre_hook(partial(prompts.insert, number))
+        block.register_forward_hook(prompts.drop)
+        # Rotary attention turns what stands behind its first tokens.
+        if hasattr(block.attn, 'num_prefix_tokens'):
+            block.attn.num_prefix_tokens += tokens
+    tower.prompts = prompts
+    return prompts
+
+
+def _carriers(tower: ImageTower, tokens: int, blocks: int | None, read: Collection[int] | None) -> list[Any]:
+    """The blocks that get prompts."""
     found, name = read_blocks(tower, read), type(tower).__name__
     if not found or hasattr(tower, 'prompts'):
         problem = 'has prompts already' if found else 'has no transformer blocks'
@@ -90,14 +106,4 @@ def add_prompts(
         raise ConfigError(
             f'prompts tokens={tokens}, blocks={blocks} of {name}: write at least one token, 1 to {len(found)} blocks.'
         )
-    convolution = next(module for module in tower.modules() if isinstance(module, nn.Conv2d))
-    width, patch = convolution.out_channels, convolution.kernel_size[0]
-    prompts = DeepPrompts(depth, tokens, width, patch, tower.prefix_tokens, projected, dropout)
-    for number, block in enumerate(found[:depth]):
-        block.register_forward_pre_hook(partial(prompts.insert, number))
-        block.register_forward_hook(prompts.drop)
-        # Rotary attention turns what stands behind its first tokens.
-        if hasattr(block.attn, 'num_prefix_tokens'):
-            block.attn.num_prefix_tokens += tokens
-    tower.prompts = prompts
-    return prompts
+    return found[:depth]
