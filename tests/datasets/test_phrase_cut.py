@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope
 from PIL import Image
 
 from vlm_dense.datasets import PhraseCutDataset
@@ -48,12 +48,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def read(folder: Path, *steps: dict, ann_file: str = 'refer_val.json') -> PhraseCutDataset:
-    init_default_scope('mmseg')
     first = [dict(type='LoadImageFromFile', imdecode_backend='pillow'), dict(type='vlm_dense.LoadPhraseMask')]
     pipeline = [*first, *steps, dict(type='PackSegInputs', meta_keys=META_KEYS)]
-    return PhraseCutDataset(
-        data_root=str(folder), ann_file=ann_file, data_prefix=dict(img_path='images'), pipeline=pipeline, test_mode=True
-    )
+    place = dict(data_root=str(folder), ann_file=ann_file, data_prefix=dict(img_path='images'))
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        return PhraseCutDataset(**place, pipeline=pipeline, test_mode=True)
 
 
 def test_one_entry_for_each_phrase_with_an_area(folder: Path) -> None:
