@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlm_dense.vlms.positions import Interpolation, resize_positions
-from vlm_dense.vlms.readouts import Readout, project_tokens, read_block
+from vlm_dense.vlms.readouts import Readout, project_tokens, read_block, read_first
 from vlm_dense.vlms.taps import as_map, check_patch
 
 
@@ -73,8 +73,40 @@ def tapped_tokens(
 
 def transformer_pictures(visual: Any, images_B3HW: Tensor, interpolation: Interpolation) -> Tensor:
     """Whole pictures of any size in the shared space, raw: (B, D)."""
+    if asks_once(visual):
+        return pictures_after(visual, last_block_input(visual, images_B3HW, interpolation)[0])
     tokens_BLC, _ = start_tokens(visual, images_B3HW, interpolation)
-    pooled_BC, _ = visual._pool(visual.transformer(tokens_BLC))
+    return _pooled(visual, visual.transformer(tokens_BLC))
+
+
+def asks_once(visual: Any) -> bool:
+    """Whether in the last block only the picture's own token has to ask, and the others but answer.
+
+    That is so where this token alone is pooled and the block runs as it is: torch's attention without hooks, neither
+    checkpointing nor dropped patches.
+    """
+    last = visual.transformer.resblocks[-1]
+    pools_first = visual.attn_pool is None and visual.pool_type == 'tok'
+    runs_plainly = isinstance(visual.patch_dropout, nn.Identity) and not visual.transformer.grad_checkpointing
+    if not pools_first or not runs_plainly or not isinstance(last.attn, nn.MultiheadAttention):
+        return False
+    skipped = (visual, visual.transformer, last, last.attn)
+    return not any(module._forward_hooks or module._forward_pre_hooks for module in skipped)
+
+
+def pictures_after(visual: Any, tokens_BLC: Tensor) -> Tensor:
+    """What the last block, the final norm and the projection make of the pictures, raw: (B, D).
+
+    Args:
+        visual: open_clip's ``VisionTransformer``.
+        tokens_BLC: What enters the last block.
+    """
+    last = visual.transformer.resblocks[-1]
+    return _pooled(visual, read_first(last, tokens_BLC) if asks_once(visual) else last(tokens_BLC))
+
+
+def _pooled(visual: Any, tokens_BLC: Tensor) -> Tensor:
+    pooled_BC, _ = visual._pool(tokens_BLC)
     return pooled_BC if visual.proj is None else pooled_BC @ visual.proj
 
 

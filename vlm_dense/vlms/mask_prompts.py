@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from vlm_dense.checkpoints.open_clip_models import state_dict_sha256
 from vlm_dense.errors import ConfigError, DataError
 from vlm_dense.registry import MODELS
-from vlm_dense.vlms.clip_vit import cut_patches, place_cells
+from vlm_dense.vlms.clip_vit import cut_patches, pictures_after, place_cells
 from vlm_dense.vlms.open_clip_tower import OpenClipTower
 from vlm_dense.vlms.positions import Interpolation, resize_positions
+from vlm_dense.vlms.readers import TransformerReader
 from vlm_dense.vlms.readouts import Readout
 
 
@@ -58,7 +59,7 @@ class MaskPromptedTower(OpenClipTower):
     ) -> None:
         super().__init__(name, pretrained, readout, interpolation, taps)
         visual = self.visual
-        if self._family != 'transformer':
+        if not isinstance(self._reader, TransformerReader):
             raise ConfigError(f"'{self._source.name}' takes no mask prompts. Take a plain vision transformer.")
         if not 1 <= depth <= len(self.blocks):
             raise ConfigError(f'depth={depth} of MaskPromptedTower: write 1 to {len(self.blocks)}, its blocks.')
@@ -98,13 +99,12 @@ class MaskPromptedTower(OpenClipTower):
         cells_BLC = torch.where(hidden_BL1, prompts[0].to(cells_BLC.dtype), cells_BLC)
         tokens_BLC = place_cells(visual, cells_BLC, grid, self.interpolation)
         hidden_BL1 = F.pad(hidden_BL1, (0, 0, 1, 0))
-        for number, block in enumerate(visual.transformer.resblocks, start=1):
+        for number, block in enumerate(visual.transformer.resblocks[:-1], start=1):
             tokens_BLC = block(tokens_BLC)
             if number < self.depth:
                 prompt_LC = F.pad(prompts[number], (0, 0, 1, 0)).to(tokens_BLC.dtype)
                 tokens_BLC = torch.where(hidden_BL1, prompt_LC, tokens_BLC)
-        pooled_BC, _ = visual._pool(tokens_BLC)
-        return F.normalize(pooled_BC if visual.proj is None else pooled_BC @ visual.proj, dim=-1)
+        return F.normalize(pictures_after(visual, tokens_BLC), dim=-1)
 
     def _prompts(self, grid: tuple[int, int]) -> list[Tensor]:
         """(h w, C) for each time that patches are replaced."""

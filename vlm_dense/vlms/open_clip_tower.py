@@ -1,8 +1,7 @@
 """The picture half of any open_clip model."""
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,35 +9,11 @@ from torch import Tensor, nn
 from vlm_dense.checkpoints.open_clip_models import find_open_clip, load_open_clip
 from vlm_dense.errors import ConfigError
 from vlm_dense.registry import MODELS
-from vlm_dense.vlms.clip_resnet import (
-    DILATED_STAGES,
-    AttentionPooling,
-    dilate,
-    pool_masked,
-    resnet_cells,
-    resnet_cells_and_keys,
-    resnet_maps,
-    resnet_pictures,
-)
-from vlm_dense.vlms.clip_vit import (
-    mixed_cells,
-    tapped_tokens,
-    transformer_cells,
-    transformer_cells_and_keys,
-    transformer_pictures,
-    transformer_rows,
-)
-from vlm_dense.vlms.mask_pooling import MaskKind, mask_weights, weighted_means
+from vlm_dense.vlms.mask_pooling import MaskKind
 from vlm_dense.vlms.positions import INTERPOLATIONS, Interpolation
-from vlm_dense.vlms.readouts import READOUTS, Readout
-from vlm_dense.vlms.taps import check_taps, default_taps, read_taps
-from vlm_dense.vlms.timm_trunk import reads_cells, stage_numbers, trunk_cells, trunk_maps, trunk_pictures, trunk_rows
-from vlm_dense.vlms.timm_vit import is_timm_vit, pools_tokens, vit_cells, vit_pictures, vit_rows
-from vlm_dense.vlms.timm_vit import tapped_tokens as timm_tapped_tokens
+from vlm_dense.vlms.readers import input_side, reader_of
+from vlm_dense.vlms.readouts import Readout
 from vlm_dense.vlms.tower import ImageTower
-
-Family = Literal['resnet', 'transformer', 'timm', 'timm_vit', 'other']
-REMEDY = "Take a plain vision transformer, timm's ViT or EVA, CLIP's ResNet, or ConvNeXt."
 
 
 @MODELS.register_module()
@@ -87,25 +62,24 @@ class OpenClipTower(ImageTower):
         preprocessing = visual.preprocess_cfg
         self.mean = _to_pixel_scale(preprocessing['mean'])
         self.std = _to_pixel_scale(preprocessing['std'])
-        size = visual.image_size
-        self.input_size = int(size[0] if isinstance(size, tuple | list) else size)
+        self.input_size = input_side(visual)
         self._source = source
-        self._family = _family(visual)
+        self._reader = reader_of(visual, source.name)
         if interpolation not in INTERPOLATIONS:
             raise ConfigError(
                 f"interpolation='{interpolation}' of OpenClipTower: write one of {', '.join(INTERPOLATIONS)}."
             )
         self.interpolation = interpolation
-        self.readout = self._checked_readout(readout)
-        self.taps = self._checked_taps(taps)
-        self.output_stride = self._checked_stride(output_stride)
-        if self._family == 'resnet':
-            dilate(visual, output_stride)
+        self.readout = self._reader.checked_readout(visual, readout)
+        self.taps = self._reader.checked_taps(visual, taps)
+        self._reader.set_stride(visual, output_stride)
+        self.output_stride = output_stride
 
     @property
     def fingerprint(self) -> str:
         """Architecture, SHA-256 of the weights, and the settings that are not the usual ones."""
-        usual = {'readout': self._usual_readout, 'interpolation': 'bicubic', 'taps': None, 'output_stride': 32}
+        readout = self._reader.readouts(self.visual)[0]
+        usual = {'readout': readout, 'interpolation': 'bicubic', 'taps': None, 'output_stride': 32}
         chosen = [f':{key}-{getattr(self, key)}' for key, value in usual.items() if getattr(self, key) != value]
         return self._source.fingerprint() + ''.join(chosen)
 
@@ -122,22 +96,7 @@ class OpenClipTower(ImageTower):
             raise ConfigError(
                 f'a tower with output_stride={self.output_stride} embeds no whole pictures. Build another with 32.'
             )
-        size, native = images_B3HW.shape[2:], (self.input_size, self.input_size)
-        if size == native:
-            picture_BD = self.visual(images_B3HW)
-        elif self._family == 'resnet':
-            picture_BD = resnet_pictures(self.visual, images_B3HW, self.interpolation)
-        elif self._family == 'transformer':
-            picture_BD = transformer_pictures(self.visual, images_B3HW, self.interpolation)
-        elif self._family == 'timm_vit':
-            picture_BD = vit_pictures(self.visual, images_B3HW, self.interpolation)
-        elif self._family == 'timm' and reads_cells(self.visual):
-            picture_BD = trunk_pictures(self.visual, images_B3HW)
-        else:
-            raise ConfigError(
-                f"'{self._source.name}' embeds whole pictures of {native[0]} x {native[1]} pixels, not "
-                f'{size[0]} x {size[1]}. Resize them, or crop with crop_regions(size={self.input_size}).'
-            )
+        picture_BD = self._reader.pictures(self.visual, images_B3HW, self.interpolation)
         return F.normalize(picture_BD, dim=-1)
 
     def embed_dense(self, images_B3HW: Tensor) -> Tensor:
@@ -148,16 +107,7 @@ class OpenClipTower(ImageTower):
         Raises:
             ConfigError: If the trunk has no dense read-out, or a picture is smaller than one cell.
         """
-        if self._family == 'resnet':
-            cells_BDhw = resnet_cells(self.visual, images_B3HW, self.readout, self.interpolation)
-        elif self._family == 'transformer' and self.visual.attn_pool is None:
-            cells_BDhw = transformer_cells(self.visual, images_B3HW, self.readout, self.interpolation)
-        elif self._family == 'timm' and reads_cells(self.visual):
-            cells_BDhw = trunk_cells(self.visual, images_B3HW)
-        elif self._family == 'timm_vit' and pools_tokens(self.visual.trunk):
-            cells_BDhw = vit_cells(self.visual, images_B3HW, self.interpolation)
-        else:
-            raise ConfigError(f"'{self._source.name}' has no dense read-out here. {REMEDY}")
+        cells_BDhw = self._reader.cells(self.visual, images_B3HW, self.readout, self.interpolation)
         return F.normalize(cells_BDhw, dim=1)
 
     def embed_dense_and_keys(self, images_B3HW: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,12 +116,8 @@ class OpenClipTower(ImageTower):
         Raises:
             ConfigError: If the trunk has no such attention, or a picture is smaller than one cell.
         """
-        if self._family == 'resnet':
-            both = resnet_cells_and_keys(self.visual, images_B3HW, self.readout, self.interpolation)
-        else:
-            self._check_last_attention('keys of an attention')
-            both = transformer_cells_and_keys(self.visual, images_B3HW, self.readout, self.interpolation)
-        return F.normalize(both[0], dim=1), both[1]
+        cells_BDhw, keys_BChw = self._reader.cells_and_keys(self.visual, images_B3HW, self.readout, self.interpolation)
+        return F.normalize(cells_BDhw, dim=1), keys_BChw
 
     def embed_mixed(self, images_B3HW: Tensor, mix_BLL: Tensor, grid: tuple[int, int]) -> Tensor:
         """Cells of a transformer whose last attention is a given one: (B, D, h, w), unit length along D.
@@ -184,8 +130,8 @@ class OpenClipTower(ImageTower):
         Raises:
             ConfigError: If the trunk has no such attention, or a picture is smaller than one cell.
         """
-        self._check_last_attention('values of an attention')
-        return F.normalize(mixed_cells(self.visual, images_B3HW, mix_BLL, grid, self.interpolation), dim=1)
+        cells_BDhw = self._reader.mixed_cells(self.visual, images_B3HW, mix_BLL, grid, self.interpolation)
+        return F.normalize(cells_BDhw, dim=1)
 
     def pyramid(self, images_B3HW: Tensor) -> tuple[Tensor, ...]:
         """Raw maps: four stages at strides 4, 8, 16 and 32, or a transformer's taps, all at the stride of its patch.
@@ -193,13 +139,7 @@ class OpenClipTower(ImageTower):
         Raises:
             ConfigError: If the trunk has no maps here, or a picture is smaller than one cell.
         """
-        if self._family == 'resnet':
-            return resnet_maps(self.visual, images_B3HW)
-        if self.blocks is not None:
-            return tuple(map_BChw for map_BChw, _ in self._tapped(images_B3HW))
-        if self._family == 'timm' and stage_numbers(self.visual.trunk) is not None:
-            return trunk_maps(self.visual.trunk, images_B3HW)
-        raise ConfigError(f"'{self._source.name}' has no pyramid of maps here. {REMEDY}")
+        return self._reader.maps(self.visual, images_B3HW, self.taps, self.interpolation)
 
     def class_token_pyramid(self, images_B3HW: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
         """A transformer's taps, each with the class token (B, C) of the same block.
@@ -207,30 +147,17 @@ class OpenClipTower(ImageTower):
         Raises:
             ConfigError: If the trunk has no class token, or a picture is smaller than one patch.
         """
-        if self.blocks is None or (self._family == 'timm_vit' and self.visual.trunk.cls_token is None):
-            raise ConfigError(f"'{self._source.name}' has no class token. Take the maps alone.")
-        return tuple((map_BChw, prefix_BPC[:, 0]) for map_BChw, prefix_BPC in self._tapped(images_B3HW))
-
-    def _tapped(self, images_B3HW: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-        assert self.blocks is not None
-        taps = default_taps(len(self.blocks)) if self.taps is None else self.taps
-        if self._family == 'timm_vit':
-            run = partial(timm_tapped_tokens, self.visual.trunk, images_B3HW, interpolation=self.interpolation)
-        else:
-            run = partial(tapped_tokens, self.visual, images_B3HW, interpolation=self.interpolation)
-        return read_taps(run, taps, self.prefix_tokens)
+        return self._reader.class_token_maps(self.visual, images_B3HW, self.taps, self.interpolation)
 
     @property
     def blocks(self) -> Any:
         """As `ImageTower.blocks`."""
-        if self._family == 'transformer':
-            return self.visual.transformer.resblocks
-        return self.visual.trunk.blocks if self._family == 'timm_vit' else None
+        return self._reader.blocks(self.visual)
 
     @property
     def prefix_tokens(self) -> int:
         """As `ImageTower.prefix_tokens`."""
-        return self.visual.trunk.num_prefix_tokens if self._family == 'timm_vit' else int(self.blocks is not None)
+        return self._reader.prefix_tokens(self.visual)
 
     def tail(self, stage: int = -1) -> nn.Module:
         """The later stages of a CLIP ResNet and its attention pooling: regions of stage 3 or 2 to (N, D, 1, 1).
@@ -240,11 +167,8 @@ class OpenClipTower(ImageTower):
         Raises:
             ConfigError: If the trunk is no CLIP ResNet.
         """
-        if self._family != 'resnet':
-            raise ConfigError(f"'{self._source.name}' has no tail after its pyramid here. Take CLIP's ResNet.")
-        stages = [getattr(self.visual, f'layer{number}') for number in range(1, 5)]
-        later = stages[self._checked_stage(stage, len(stages)) + 1 :]
-        return nn.Sequential(*later, AttentionPooling(self.visual.attnpool, self.interpolation))
+        layers = self._reader.layers(self.visual, self.interpolation)
+        return nn.Sequential(*layers[self._checked_stage(stage, len(layers) - 1) + 1 :])
 
     def embed_masks(self, map_BChw: Tensor, mask_BNHW: Tensor, kind: MaskKind = 'hard') -> tuple[Tensor, Tensor]:
         """Masks over the last map of `pyramid` to unit rows, (B, N, D), and flags (B, N), as `ImageTower.embed_masks`.
@@ -262,94 +186,7 @@ class OpenClipTower(ImageTower):
         return super().embed_masks(map_BChw, mask_BNHW, kind)
 
     def _pooled_masks(self, map_BChw: Tensor, mask_BNHW: Tensor, kind: MaskKind) -> tuple[Tensor, Tensor]:
-        self._check_reads_masks(kind)
-        if self._family == 'timm':
-            map_BChw = self.visual.trunk.norm_pre(map_BChw)
-        weight_BNhw, empty_BN = mask_weights(mask_BNHW, map_BChw, kind)
-        if self._family == 'resnet':
-            return pool_masked(self.visual.attnpool, map_BChw, weight_BNhw > 0, self.interpolation), empty_BN
-        rows_MC = weighted_means(map_BChw, weight_BNhw).flatten(0, 1)
-        read = {'transformer': transformer_rows, 'timm_vit': vit_rows, 'timm': trunk_rows}[self._family]
-        return read(self.visual, rows_MC).unflatten(0, empty_BN.shape), empty_BN
-
-    def _check_reads_masks(self, kind: MaskKind) -> None:
-        trunk = getattr(self.visual, 'trunk', None)
-        reads = {
-            'resnet': True,
-            'transformer': getattr(self.visual, 'attn_pool', None) is None,
-            'timm_vit': self._family == 'timm_vit' and pools_tokens(trunk),
-            'timm': self._family == 'timm' and reads_cells(self.visual) and hasattr(trunk, 'norm_pre'),
-        }
-        if not reads.get(self._family, False):
-            raise ConfigError(f"'{self._source.name}' reads no masks here. {REMEDY}")
-        if self._family == 'resnet' and kind == 'soft':
-            raise ConfigError(f"'{self._source.name}' pools masks with attention: write kind='hard'.")
-        if self.taps is not None and self.taps[-1] != len(self.blocks) - 1:
-            raise ConfigError(
-                f'taps={self.taps} of OpenClipTower: masks are read from the last block. '
-                f'End with {len(self.blocks) - 1}.'
-            )
-
-    @property
-    def _usual_readout(self) -> Readout:
-        pools_by_value = self._family == 'timm_vit' and self.visual.trunk.global_pool == 'map'
-        return 'value' if self._family == 'resnet' or pools_by_value else 'plain'
-
-    def _checked_readout(self, readout: Readout | None) -> Readout:
-        if readout is None or readout == self._usual_readout:
-            return self._usual_readout
-        only = (self._usual_readout,)
-        known: tuple[str, ...] = {'resnet': ('plain', 'value'), 'transformer': READOUTS}.get(self._family, only)
-        if readout not in known:
-            raise ConfigError(
-                f"readout='{readout}' of OpenClipTower: '{self._source.name}' has {' and '.join(map(repr, known))}."
-            )
-        if self._family == 'transformer' and not isinstance(self._last_attention, nn.MultiheadAttention):
-            raise ConfigError(
-                f"readout='{readout}' of OpenClipTower: '{self._source.name}' has blocks with other attention. "
-                "Use readout='plain'."
-            )
-        return readout
-
-    def _checked_stride(self, output_stride: int) -> int:
-        known = tuple(DILATED_STAGES) if self._family == 'resnet' else (32,)
-        if output_stride not in known:
-            raise ConfigError(
-                f"output_stride={output_stride} of OpenClipTower: '{self._source.name}' takes "
-                f'{" or ".join(map(str, known))}.'
-            )
-        return output_stride
-
-    def _check_last_attention(self, what: str) -> None:
-        usable = self._family == 'transformer' and isinstance(self._last_attention, nn.MultiheadAttention)
-        if not usable or self.visual.attn_pool is not None:
-            raise ConfigError(f"'{self._source.name}' has no {what} here. Take one of CLIP's vision transformers.")
-
-    @property
-    def _last_attention(self) -> nn.Module:
-        return self.visual.transformer.resblocks[-1].attn
-
-    def _checked_taps(self, taps: Sequence[int] | None) -> tuple[int, ...] | None:
-        if taps is None:
-            return None
-        if self.blocks is None:
-            raise ConfigError(f"taps of OpenClipTower: '{self._source.name}' has no blocks to tap. Leave them out.")
-        check_taps(taps, len(self.blocks), 'OpenClipTower')
-        return tuple(taps)
-
-
-def _family(visual: nn.Module) -> Family:
-    from open_clip.modified_resnet import ModifiedResNet  # open_clip takes seconds to import
-    from open_clip.timm_model import TimmModel
-    from open_clip.transformer import VisionTransformer
-
-    if isinstance(visual, ModifiedResNet):
-        return 'resnet'
-    if isinstance(visual, VisionTransformer):
-        return 'transformer'
-    if not isinstance(visual, TimmModel):
-        return 'other'
-    return 'timm_vit' if is_timm_vit(visual.trunk) else 'timm'
+        return self._reader.pooled_masks(self.visual, map_BChw, mask_BNHW, kind, self.taps, self.interpolation)
 
 
 def _to_pixel_scale(values: tuple[float, ...]) -> tuple[float, float, float]:

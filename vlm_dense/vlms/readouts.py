@@ -65,6 +65,23 @@ def read_block(block: Any, tokens_BLC: Tensor, readout: Readout) -> Tensor:
     return answer(block, mixed_BNLd) if readout == 'qq' else finish(block, tokens_BLC, mixed_BNLd)
 
 
+def read_first(block: Any, tokens_BLC: Tensor) -> Tensor:
+    """The first token after a block, (B, 1, C): as the block itself makes it, but no other token asks.
+
+    Args:
+        block: open_clip's ``ResidualAttentionBlock``.
+        tokens_BLC: All tokens before the block; all answer.
+    """
+    attention = block.attn
+    normed_BLC = block.ln_1(tokens_BLC)
+    width = normed_BLC.shape[-1]
+    weight, bias = attention.in_proj_weight, attention.in_proj_bias
+    q_B1C = F.linear(normed_BLC[:, :1], weight[:width], bias[:width])
+    k_BLC, v_BLC = F.linear(normed_BLC, weight[width:], bias[width:]).chunk(2, dim=-1)
+    q, k, v = (split_heads(part, attention.num_heads) for part in (q_B1C, k_BLC, v_BLC))
+    return finish(block, tokens_BLC[:, :1], plain_mix(q, k, v))
+
+
 def project(block: Any, tokens_BLC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """q, k and v of a block, (B, N, L, d) each."""
     q, k, v = (split_heads(part_BLC, block.attn.num_heads) for part_BLC in project_tokens(block, tokens_BLC))
