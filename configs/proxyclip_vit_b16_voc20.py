@@ -1,6 +1,6 @@
 """ProxyCLIP on PASCAL VOC without background; nothing is trained, and no word counts as seen."""
 
-_base_ = ['_base_/proxyclip_vit_b16.py', '_base_/voc20.py', '_base_/segmentation_runtime.py']
+_base_ = ['_base_/proxyclip_vit_b16.py', '_base_/voc20.py', '_base_/zero_shot_segmentation.py']
 
 pipeline = [
     dict(type='LoadImageFromFile'),
@@ -9,12 +9,5 @@ pipeline = [
     dict(type='PackSegInputs'),
     dict(type='vlm_dense.AttachVocabulary', vocabulary=_base_.words),
 ]
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(pipeline=pipeline, **_base_.test_set),
-)
+test_dataloader = dict(dataset=dict(pipeline=pipeline, **_base_.test_set))
 val_dataloader = test_dataloader
-test_evaluator = dict(type='vlm_dense.SeenUnseenIoUMetric')
-val_evaluator = test_evaluator

@@ -1,22 +1,7 @@
 """MaskCLIP (arXiv:2112.01071) with ResNet-50 at stride 8: values in place of the attention pooling."""
 
-clip = dict(name='RN50-quickgelu', pretrained='openai')
+_base_ = ['maskclip_vit_b16.py']
 model = dict(
-    type='vlm_dense.OVEncoderDecoder',
-    # The authors normalise with ImageNet's mean and deviation, not with CLIP's.
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-    ),
-    backbone=dict(
-        type='vlm_dense.DenseBackbone',
-        tower=dict(type='vlm_dense.OpenClipTower', readout='value', output_stride=8, **clip),
-    ),
-    decode_head=dict(type='vlm_dense.DenseMapHead', logit_scale=100.0),
-    text_bank=dict(
-        type='vlm_dense.TextBank', encoder=dict(type='vlm_dense.OpenClipTextEncoder', **clip), prompt='maskclip_85'
-    ),
-    test_cfg=dict(mode='whole'),
+    backbone=dict(tower=dict(name='RN50-quickgelu', output_stride=8)),
+    text_bank=dict(encoder=dict(name='RN50-quickgelu')),
 )

@@ -1,19 +1,12 @@
 """ProxyCLIP (arXiv:2408.04883): DINO ViT-B/8 says which cells belong together, CLIP ViT-B/16 what they are."""
 
-clip = dict(name='ViT-B-16-quickgelu', pretrained='openai')
+_base_ = ['sclip_vit_b16.py']
 model = dict(
-    type='vlm_dense.OVEncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[122.771, 116.746, 104.094],
-        std=[68.501, 66.632, 70.323],
-        bgr_to_rgb=True,
-    ),
     backbone=dict(
-        type='vlm_dense.DenseBackbone',
         tower=dict(
+            _delete_=True,
             type='vlm_dense.ProxyTower',
-            tower=dict(type='vlm_dense.OpenClipTower', **clip),
+            tower=dict(type='vlm_dense.OpenClipTower', name='ViT-B-16-quickgelu', pretrained='openai'),
             proxy=dict(
                 type='vlm_dense.TimmTower',
                 name='vit_base_patch8_224.dino',
@@ -21,11 +14,7 @@ model = dict(
             ),
             beta=1.2,
             gamma=3.0,
-        ),
+        )
     ),
-    decode_head=dict(type='vlm_dense.DenseMapHead', logit_scale=40.0, synonyms='max'),
-    text_bank=dict(
-        type='vlm_dense.TextBank', encoder=dict(type='vlm_dense.OpenClipTextEncoder', **clip), prompt='openai_80'
-    ),
-    test_cfg=dict(mode='slide', crop_size=(336, 336), stride=(112, 112)),
+    test_cfg=dict(crop_size=(336, 336), stride=(112, 112)),
 )
