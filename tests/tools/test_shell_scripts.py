@@ -64,6 +64,15 @@ def test_dist_test_on_several_machines(call):
     assert '--master_port=4321' in call('dist_test.sh', 'c.py', 'x.pth', '1', PORT='4321').stdout
 
 
+def test_recipes_that_train_nothing_have_no_checkpoint(call):
+    own = [f'{TOOLS}/test.py', 'c.py', '--out', 'o.json', '--launcher', 'pytorch']
+    listed = call('dist_test.sh', 'c.py', '2', '--out', 'o.json').stdout.splitlines()
+    assert '--nproc_per_node=2' in listed
+    assert listed[-len(own) :] == own
+    listed = call('slurm_test.sh', 'part', 'job', 'c.py', '--out', 'o.json', GPUS='2').stdout.splitlines()
+    assert listed[-5:] == [f'{TOOLS}/test.py', 'c.py', '--out', 'o.json', '--launcher=slurm']
+
+
 def test_which_python(tmp_path):
     def picked(**environment):
         script = f'. "{tmp_path}/tools/pick_python.sh"; echo "$PYTHON"'
