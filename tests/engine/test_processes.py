@@ -4,10 +4,12 @@ import json
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.dist import get_dist_info
 from tiny_runs import config, evaluate, in_processes, logged, train
 
 from vlm_dense.engine.processes import is_first_process, join_cpu_processes, leave_processes
+from vlm_dense.engine.runner import WholeRunner
 from vlm_dense.errors import ConfigError
 
 
@@ -33,6 +35,20 @@ def test_two_processes_train_and_evaluate_like_one(name, pictures, tmp_path):
     )
     assert figures_two == pytest.approx(figures_one, abs=0, rel=0, nan_ok=True)
     assert max(figures_one.values()) > 0
+
+
+def learns_nothing() -> list[str]:
+    """Whether each of two models is wrapped, in a group of processes."""
+    join_cpu_processes('pytorch')
+    runner = object.__new__(WholeRunner)
+    runner._distributed, runner.cfg = True, Config()
+    kinds = [type(runner.wrap_model(None, torch.nn.Linear(2, 2).requires_grad_(learns))) for learns in (False, True)]
+    leave_processes()
+    return [kind.__name__ for kind in kinds]
+
+
+def test_a_model_in_which_nothing_learns_is_not_wrapped():
+    assert in_processes(learns_nothing, world_size=2) == ['Linear', 'MMDistributedDataParallel']
 
 
 def test_plain_norms_are_synchronised_on_request(pictures, tmp_path):
