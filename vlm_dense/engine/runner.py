@@ -93,8 +93,9 @@ class WholeRunner(Runner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap as mmengine does; on CPU without device ids, and with batch norms that a gloo group can synchronise.
 
-        ``sync_bn='torch'`` in the config synchronises plain batch norms that are trained, see `sync_plain_norms`. A model
-        in which nothing learns stays as it is: there is nothing to average, and torch refuses to wrap it.
+        ``sync_bn='torch'`` in the config synchronises plain batch norms that are trained, see `sync_plain_norms`.
+
+        A model in which nothing learns stays as it is: there is nothing to average, and torch refuses to wrap it.
         """
         if not self.distributed or is_model_wrapper(model):
             return super().wrap_model(model_wrapper_cfg, model)
