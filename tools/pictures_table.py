@@ -1,4 +1,4 @@
-"""Every method on the built-in pictures, over seeds, beside its control: the table of docs/results.md.
+"""Every method on the built-in pictures, over seeds, beside its control: README's table.
 
 python tools/pictures_table.py --seeds 0 1 2
 
