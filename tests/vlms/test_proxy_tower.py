@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlm_dense.errors import ConfigError
+from vlm_dense.errors import CheckpointError, ConfigError
 from vlm_dense.vlms import DenseBackbone, ImageNetTower, ImageTower, ProxyTower, proxy_attention
 from vlm_dense.vlms.clip_vit import last_block_input
 
@@ -133,3 +133,16 @@ def test_backbone_without_keys_and_tower_without_them() -> None:
     assert not any(p.requires_grad for p in backbone.parameters())
     with pytest.raises(ConfigError, match='no keys of an attention'):
         DenseBackbone(ImageNetTower(), keys=True)(images)
+
+
+def test_backbone_keeps_its_tower_out_of_the_checkpoint() -> None:
+    state = DenseBackbone(ImageNetTower()).state_dict()
+    assert list(state) == ['tower_sha256']
+    DenseBackbone(ImageNetTower()).load_state_dict(state, strict=True)
+    other = ImageNetTower()
+    other.trunk.bn1.bias.data += 1
+    with pytest.raises(CheckpointError, match='other frozen weights'):
+        DenseBackbone(other).load_state_dict(state)
+    whole = DenseBackbone(ImageNetTower(), in_checkpoint=True).state_dict()
+    assert set(whole) == {f'tower.{name}' for name in ImageNetTower().state_dict()}
+    DenseBackbone(ImageNetTower()).load_state_dict(whole, strict=True)

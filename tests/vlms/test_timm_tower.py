@@ -83,7 +83,7 @@ def test_random_weights_are_the_same_and_leave_the_generator_alone() -> None:
     one, other = TimmTower(VIT), TimmTower(VIT)
     assert torch.equal(first, torch.random.get_rng_state())
     assert one.fingerprint == other.fingerprint
-    settings: list[dict] = [{}, {'taps': (1, 2)}, {'interpolation': 'bilinear'}]
+    settings: list[dict] = [{}, {'taps': (1, 2)}, {'interpolation': 'bilinear'}, {'interpolation': 'bicubic_plain'}]
     assert len({TimmTower(VIT, **setting).fingerprint for setting in settings}) == 3
 
 

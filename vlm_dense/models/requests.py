@@ -35,16 +35,27 @@ def vocabulary_of(data_samples: Sequence[BaseDataElement]) -> Vocabulary:
     """
     if not data_samples:
         raise ConfigError('an empty batch names no vocabulary; give at least one data sample.')
-    asked = [sample.get('vocabulary') for sample in data_samples]
+    asked = vocabularies_of(data_samples)
     for row, vocabulary in enumerate(asked):
-        if not isinstance(vocabulary, Vocabulary):
-            raise ConfigError(f'data sample {row} of the batch carries no vocabulary; {REMEDY}')
         if vocabulary is not asked[0] and vocabulary != asked[0]:
             raise ConfigError(
                 f'data samples 0 and {row} of one batch ask for different vocabularies '
                 f'({len(asked[0])} and {len(vocabulary)} words); send them in separate batches.'
             )
     return asked[0]
+
+
+def vocabularies_of(data_samples: Sequence[BaseDataElement]) -> list[Vocabulary]:
+    """The vocabulary of every sample; they may differ.
+
+    Raises:
+        ConfigError: If a sample names none.
+    """
+    asked = [sample.get('vocabulary') for sample in data_samples]
+    for row, vocabulary in enumerate(asked):
+        if not isinstance(vocabulary, Vocabulary):
+            raise ConfigError(f'data sample {row} of the batch carries no vocabulary; {REMEDY}')
+    return asked
 
 
 def words_of(data_sample: BaseDataElement) -> list[str]:

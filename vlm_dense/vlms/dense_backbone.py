@@ -1,32 +1,41 @@
 """A tower's dense map as the backbone of a model without a decoder."""
 
-from typing import Any
-
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor
 
 from vlm_dense.registry import MODELS
+from vlm_dense.vlms.partly_frozen import PartlyFrozen
 from vlm_dense.vlms.tower import ImageTower
+from vlm_dense.vlms.tuning import tune
 
 
 @MODELS.register_module()
-class DenseBackbone(BaseModule):
+class DenseBackbone(PartlyFrozen):
     """A backbone over `ImageTower.embed_dense`: cells that are already comparable with words.
 
-    The tower is frozen and stays in eval mode. Its weights are part of the state dict, under ``tower``.
+    Nothing of the tower learns; what that means for the state dict says `PartlyFrozen`.
 
     Args:
         tower: An `ImageTower` or its config.
         keys: Also return the keys of the tower's last attention, see `ImageTower.embed_dense_and_keys`.
+        in_checkpoint: Hold the tower's weights in the state dict.
         init_cfg: mmengine's initialisation settings.
     """
 
-    def __init__(self, tower: dict | ImageTower, keys: bool = False, init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg)
+    part_name = 'tower'
+
+    def __init__(
+        self,
+        tower: dict | ImageTower,
+        keys: bool = False,
+        in_checkpoint: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(in_checkpoint, init_cfg)
         self.tower: ImageTower = MODELS.build(tower) if isinstance(tower, dict) else tower
         self.keys = keys
-        self.tower.eval().requires_grad_(False)
+        tune(self.tower, 'none')
+        self._hold(set(self.tower.state_dict()))
 
     @torch.no_grad()
     def forward(self, images_B3HW: Tensor) -> tuple[Tensor, ...]:
@@ -38,9 +47,3 @@ class DenseBackbone(BaseModule):
         if self.keys:
             return self.tower.embed_dense_and_keys(images_B3HW)
         return (self.tower.embed_dense(images_B3HW),)
-
-    def train(self, mode: bool = True) -> Any:
-        """Switch the mode; the tower stays in eval mode."""
-        super().train(mode)
-        self.tower.eval()
-        return self

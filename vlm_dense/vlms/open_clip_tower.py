@@ -13,7 +13,7 @@ from vlm_dense.vlms.mask_pooling import MaskKind
 from vlm_dense.vlms.positions import INTERPOLATIONS, Interpolation
 from vlm_dense.vlms.readers import input_side, reader_of
 from vlm_dense.vlms.readouts import Readout
-from vlm_dense.vlms.tower import ImageTower
+from vlm_dense.vlms.tower import ImageTower, pixel_scale
 
 
 @MODELS.register_module()
@@ -60,8 +60,8 @@ class OpenClipTower(ImageTower):
         self.visual = visual
         self.embed_dim = source.embed_dim
         preprocessing = visual.preprocess_cfg
-        self.mean = _to_pixel_scale(preprocessing['mean'])
-        self.std = _to_pixel_scale(preprocessing['std'])
+        self.mean = pixel_scale(preprocessing['mean'])
+        self.std = pixel_scale(preprocessing['std'])
         self.input_size = input_side(visual)
         self._source = source
         self._reader = reader_of(visual, source.name)
@@ -187,8 +187,3 @@ class OpenClipTower(ImageTower):
 
     def _pooled_masks(self, map_BChw: Tensor, mask_BNHW: Tensor, kind: MaskKind) -> tuple[Tensor, Tensor]:
         return self._reader.pooled_masks(self.visual, map_BChw, mask_BNHW, kind, self.taps, self.interpolation)
-
-
-def _to_pixel_scale(values: tuple[float, ...]) -> tuple[float, float, float]:
-    red, green, blue = (255.0 * value for value in values)
-    return red, green, blue

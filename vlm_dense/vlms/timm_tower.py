@@ -22,7 +22,7 @@ from vlm_dense.vlms.positions import INTERPOLATIONS, Interpolation
 from vlm_dense.vlms.taps import check_taps, default_taps, read_taps
 from vlm_dense.vlms.timm_trunk import stage_numbers, trunk_maps
 from vlm_dense.vlms.timm_vit import is_timm_vit, tapped_tokens
-from vlm_dense.vlms.tower import ImageTower
+from vlm_dense.vlms.tower import ImageTower, pixel_scale
 
 RANDOM_SEED = 0
 
@@ -72,10 +72,8 @@ class TimmTower(ImageTower):
             _fill(trunk, name, self._path)
         trunk.prune_intermediate_layers(sorted(set(last_maps)), prune_norm=True, prune_head=True)
         self.trunk: Any = trunk.eval()
-        red, green, blue = (255.0 * value for value in trunk.pretrained_cfg['mean'])
-        self.mean = (red, green, blue)
-        red, green, blue = (255.0 * value for value in trunk.pretrained_cfg['std'])
-        self.std = (red, green, blue)
+        self.mean = pixel_scale(trunk.pretrained_cfg['mean'])
+        self.std = pixel_scale(trunk.pretrained_cfg['std'])
         self.input_size = int(trunk.pretrained_cfg['input_size'][-1])
 
     @property
@@ -83,7 +81,9 @@ class TimmTower(ImageTower):
         """Name, SHA-256 of the weights, taps, and the interpolation where it is not the usual one."""
         weights = weights_sha256(self._path) if self._path else state_dict_sha256(self.trunk)
         taps = '' if self.taps is None else f':taps-{self.taps}'
-        return f'timm:{self.name}:{weights}{taps}' + ('' if self.interpolation == 'bicubic' else ':bilinear')
+        return f'timm:{self.name}:{weights}{taps}' + (
+            '' if self.interpolation == 'bicubic' else f':{self.interpolation}'
+        )
 
     @property
     def blocks(self) -> Any:

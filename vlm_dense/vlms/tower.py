@@ -146,3 +146,9 @@ def normalize(pictures_B3HW: Tensor, mean: Sequence[float], std: Sequence[float]
     shift_311 = -images_B3HW.new_tensor(mean).view(3, 1, 1) * scale_311
     # In place: on CPUs fresh memory costs more than the arithmetic.
     return images_B3HW.mul_(scale_311).add_(shift_311)
+
+
+def pixel_scale(values: Sequence[float]) -> tuple[float, float, float]:
+    """Three channels' values from the 0..1 scale, on which libraries give them, to 0..255."""
+    red, green, blue = (255.0 * value for value in values)
+    return red, green, blue

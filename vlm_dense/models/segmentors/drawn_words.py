@@ -9,9 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vlm_dense.errors import ConfigError
 from vlm_dense.models.decode_heads.ov_decode_head import stack_labels
-from vlm_dense.models.requests import REMEDY
+from vlm_dense.models.requests import vocabularies_of
 from vlm_dense.text.vocabulary import Vocabulary
 from vlm_dense.text.word_checks import normalise_word
 
@@ -43,7 +42,7 @@ def draw_words(data_samples: Sequence, negatives: float, ignore_index: int) -> D
     Raises:
         ConfigError: If a sample carries no vocabulary.
     """
-    words, places = _joint_places([_vocabulary(sample, row) for row, sample in enumerate(data_samples)])
+    words, places = _joint_places(vocabularies_of(data_samples))
     labels_BHW = stack_labels(data_samples)
     present_BJ = torch.zeros(len(data_samples), len(words), dtype=torch.bool)
     for row, (labels_HW, place_K) in enumerate(zip(labels_BHW, places, strict=True)):
@@ -57,13 +56,6 @@ def draw_words(data_samples: Sequence, negatives: float, ignore_index: int) -> D
             targets_BHW[row] = (labels_BHW[row] == label).long()
     targets_BHW[labels_BHW == ignore_index] = ignore_index
     return DrawnWords([words[index] for index in drawn_B.tolist()], targets_BHW)
-
-
-def _vocabulary(sample: object, row: int) -> Vocabulary:
-    vocabulary = sample.get('vocabulary')  # type: ignore[attr-defined]
-    if not isinstance(vocabulary, Vocabulary):
-        raise ConfigError(f'data sample {row} of the batch carries no vocabulary; {REMEDY}')
-    return vocabulary
 
 
 def _joint_places(vocabularies: Sequence[Vocabulary]) -> tuple[list[str], list[Tensor]]:
