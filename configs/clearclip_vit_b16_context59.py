@@ -2,12 +2,5 @@
 
 _base_ = ['_base_/clearclip_vit_b16.py', '_base_/context59.py', '_base_/zero_shot_segmentation.py']
 
-pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(2048, 448), keep_ratio=True),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-    dict(type='vlm_dense.AttachVocabulary', vocabulary=_base_.words),
-]
-test_dataloader = dict(dataset=dict(pipeline=pipeline, **_base_.test_set))
+test_dataloader = dict(dataset=dict(pipeline=[*_base_.pipeline, _base_.attach], **_base_.test_set))
 val_dataloader = test_dataloader

@@ -22,7 +22,3 @@ model = dict(
     ),
     test_cfg=dict(rpn=dict(max_per_img=30)),
 )
-
-# Without flips a picture goes through the frozen tower once.
-train_pipeline = [step for step in _base_.train_pipeline if step['type'] != 'RandomFlip']
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

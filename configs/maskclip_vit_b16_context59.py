@@ -2,12 +2,7 @@
 
 _base_ = ['_base_/maskclip_vit_b16.py', '_base_/context59.py', '_base_/zero_shot_segmentation.py']
 
-pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(2048, 520), keep_ratio=True),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-    dict(type='vlm_dense.AttachVocabulary', vocabulary=_base_.words),
-]
-test_dataloader = dict(dataset=dict(pipeline=pipeline, **_base_.test_set))
+# A little more than on the other data.
+pipeline = [{**step, 'scale': (2048, 520)} if step['type'] == 'Resize' else step for step in _base_.pipeline]
+test_dataloader = dict(dataset=dict(pipeline=[*pipeline, _base_.attach], **_base_.test_set))
 val_dataloader = test_dataloader

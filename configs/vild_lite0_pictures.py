@@ -30,8 +30,4 @@ model = dict(
         )
     ),
 )
-
-# Without flips a picture and its crops go through the frozen towers once.
-train_pipeline = [step for step in _base_.train_pipeline if step['type'] != 'RandomFlip']
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'bbox_head.image_projection': dict(lr_mult=0.03)}))

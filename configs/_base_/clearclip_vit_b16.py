@@ -6,3 +6,9 @@ model = dict(
     decode_head=dict(logit_scale=50.0),
     test_cfg=dict(crop_size=(448, 448), stride=(224, 224)),
 )
+pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(2048, 448), keep_ratio=True),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]

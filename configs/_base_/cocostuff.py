@@ -1,4 +1,4 @@
-# COCO-Stuff 164k with 171 words, in mmseg's usual place; a recipe adds the pipeline.
+# COCO-Stuff 164k with 171 words, in mmseg's usual place; a recipe adds the pipeline, then `attach`.
 words = dict(dataset='coco_stuff')
 test_set = dict(
     type='vlm_dense.VocabularySegDataset',
@@ -11,3 +11,4 @@ test_set = dict(
     remedy="unpack val2017.zip and stuffthingmaps_trainval2017.zip and run mmseg's converter coco_stuff164k.py.",
     test_mode=True,
 )
+attach = dict(type='vlm_dense.AttachVocabulary', vocabulary=words)

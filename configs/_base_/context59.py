@@ -1,4 +1,4 @@
-# PASCAL Context with 59 words, in mmseg's usual place; a recipe adds the pipeline.
+# PASCAL Context with 59 words, in mmseg's usual place; a recipe adds the pipeline, then `attach`.
 words = dict(dataset='pascal_context_59')
 test_set = dict(
     type='vlm_dense.VocabularySegDataset',
@@ -13,3 +13,4 @@ test_set = dict(
     remedy="unpack VOCtrainval_03-May-2010.tar into data and convert the maps with mmseg's pascal_context.py.",
     test_mode=True,
 )
+attach = dict(type='vlm_dense.AttachVocabulary', vocabulary=words)

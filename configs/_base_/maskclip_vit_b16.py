@@ -1,22 +1,17 @@
 """MaskCLIP (arXiv:2112.01071) with ViT-B/16: values in place of the last attention; nothing is trained."""
 
-clip = dict(name='ViT-B-16-quickgelu', pretrained='openai')
+_base_ = ['dense_vit_b16.py']
 model = dict(
-    type='vlm_dense.OVEncoderDecoder',
     # The authors normalise with ImageNet's mean and deviation, not with CLIP's.
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-    ),
-    backbone=dict(
-        type='vlm_dense.DenseBackbone',
-        tower=dict(type='vlm_dense.OpenClipTower', readout='value', **clip),
-    ),
-    decode_head=dict(type='vlm_dense.DenseMapHead', logit_scale=100.0),
-    text_bank=dict(
-        type='vlm_dense.TextBank', encoder=dict(type='vlm_dense.OpenClipTextEncoder', **clip), prompt='maskclip_85'
-    ),
+    data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]),
+    backbone=dict(tower=dict(readout='value')),
+    decode_head=dict(logit_scale=100.0),
+    text_bank=dict(prompt='maskclip_85'),
     test_cfg=dict(mode='whole'),
 )
+pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(2048, 512), keep_ratio=True),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]

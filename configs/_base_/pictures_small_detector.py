@@ -74,6 +74,9 @@ model = dict(
     ),
 )
 
+# Without flips a picture, and what is cut out of it, goes through the frozen towers once.
+train_pipeline = [step for step in _base_.train_pipeline if step['type'] != 'RandomFlip']
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 steps = 450  # six times through the 300 pictures
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=steps)
 optim_wrapper = dict(

@@ -1,4 +1,4 @@
-# PASCAL VOC 2012 without its background (VOC-20), in mmseg's usual place; a recipe adds the pipeline.
+# PASCAL VOC 2012 without its background (VOC-20), in mmseg's usual place; a recipe adds the pipeline, then `attach`.
 words = dict(file='{{fileDirname}}/../../vlm_dense/datasets/vocabularies/voc20.json')
 test_set = dict(
     type='vlm_dense.VocabularySegDataset',
@@ -13,3 +13,4 @@ test_set = dict(
     remedy='unpack VOCtrainval_11-May-2012.tar into data.',
     test_mode=True,
 )
+attach = dict(type='vlm_dense.AttachVocabulary', vocabulary=words)
