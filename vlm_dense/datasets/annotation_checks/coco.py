@@ -22,7 +22,6 @@ from vlm_dense.datasets.annotation_checks.records import (
 from vlm_dense.datasets.annotation_checks.records import field as field_of
 from vlm_dense.datasets.detection import COCO_IMAGE_HOST
 
-
 LONGEST_SIDE = 1_000_000  # pixels; pycocotools counts in 32 bits
 
 
