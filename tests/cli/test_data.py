@@ -17,6 +17,7 @@ def file(tmp_path: Path) -> Path:
     boxes = [dict(id=n, image_id=1, category_id=n % 2 + 1, bbox=[n, 5, 20, 20]) for n in range(5)]
     content = dict(images=[image], annotations=boxes, categories=[dict(id=1, name='cat'), dict(id=2, name='dog')])
     (tmp_path / 'words.txt').write_text('cat\ndog\n')
+    (tmp_path / 'words.json').write_text('{"words": ["cat", "dog"]}')
     (tmp_path / 'a.json').write_text(json.dumps(content))
     return tmp_path / 'a.json'
 
@@ -80,6 +81,8 @@ def test_a_folder_of_label_maps(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (['{}/a.json', '--pictures', '{}/gone'], 'is no folder'),
         (['{}/a.json', '--ignore', '0'], '--ignore means nothing'),
         (['{}', '--maps', '{}'], '--maps means nothing'),
+        (['{}/a.json', '--maps', '{}'], 'no panoptic segments'),
+        (['{}/words.json', '--pictures', '{}'], '--pictures means nothing'),
     ],
 )
 def test_user_errors(arguments: list[str], message: str, file: Path, capsys: pytest.CaptureFixture[str]) -> None:

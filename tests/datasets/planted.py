@@ -96,3 +96,18 @@ PLANTS: list[tuple[str, Callable[[dict, int], object]]] = [
     ('mask-unreadable', _annotation(segmentation=dict(size=[HEIGHT, WIDTH], counts=[5, 5]))),
     ('mask-unreadable', _annotation(segmentation='mask.png')),
 ]
+
+
+JUNK = (None, True, -1, 1.5, float('inf'), '', 'text', [], [None], [[1]], {}, {'size': 3}, 10**30, 10**400)
+
+
+def put_junk(content: dict | list, generator: np.random.Generator) -> None:
+    """Replace something anywhere below ``content``."""
+    spot = content
+    while True:
+        keys = list(spot) if isinstance(spot, dict) else list(range(len(spot)))
+        key = keys[generator.integers(len(keys))]
+        if not isinstance(spot[key], dict | list) or not spot[key] or generator.random() < 0.3:
+            break
+        spot = spot[key]
+    spot[key] = copy.deepcopy(JUNK[generator.integers(len(JUNK))])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from planted import HEIGHT, WIDTH, WORDS, clean_coco
+from planted import HEIGHT, WIDTH, WORDS, clean_coco, put_junk
 
 from vlm_dense.datasets.annotation_checks import CheckOptions, Defects, check_annotations
 from vlm_dense.errors import DataError, MissingFileError
@@ -273,3 +273,18 @@ def test_phrase_cut(tmp_path: Path) -> None:
     assert counts(check_json(tmp_path / 'refer.json', tasks)) == wrong
     found = check_json(tmp_path / 'refer.json', tasks, pictures=pictures)
     assert counts(found) == wrong | {'missing-picture': 1, 'box-outside-picture': 1}
+    tasks = [dict(tasks[4], task_id=name) for name in ('4__0', '4__1', '4__1')]
+    assert counts(check_json(tmp_path / 'refer.json', tasks)) == {'duplicate-picture': 1}
+
+
+@pytest.mark.parametrize('seed', range(40))
+def test_junk_in_lines_and_tasks_is_no_crash(seed: int, tmp_path: Path) -> None:
+    generator = np.random.default_rng(seed)
+    lines = odvg_lines()
+    square = [[5, 5], [25, 5], [25, 25], [5, 25]]
+    tasks = [dict(image_id=n, phrase='cat', Polygons=[[square]], instance_boxes=[[5, 5, 20, 20]]) for n in range(4)]
+    for entry in (*lines[1:], *tasks[1:]):
+        put_junk(entry, generator)
+        put_junk(entry, generator)
+    assert len(check_json(tmp_path / 'a.jsonl', as_lines(lines), vocabulary=VOCABULARY)) > 0
+    assert len(check_json(tmp_path / 'b.json', tasks)) > 0

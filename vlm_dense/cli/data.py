@@ -72,14 +72,9 @@ def _options(args: argparse.Namespace) -> Any:
     from vlm_dense.text.vocabulary import Vocabulary
 
     given = {name: getattr(args, name) for name in OF_LABEL_MAPS if getattr(args, name) is not None}
-    is_folder = args.annotations.is_dir()
-    unused = [] if is_folder else list(given)
-    if is_folder and args.maps is not None:
-        unused = ['maps']
-    if unused:
-        listed = ', '.join(f'--{name.replace("_", "-")}' for name in unused)
-        kind = 'a folder of label maps' if is_folder else 'a file'
-        raise ConfigError(f"'{args.annotations}' is {kind}, for which {listed} means nothing. Leave it out.")
+    if given and not args.annotations.is_dir():
+        listed = ', '.join(f'--{name.replace("_", "-")}' for name in given)
+        raise ConfigError(f"'{args.annotations}' is no folder of label maps: {listed} means nothing. Leave it out.")
     return CheckOptions(
         vocabulary=None if args.vocabulary is None else Vocabulary.build(args.vocabulary),
         other_categories=args.other_categories,

@@ -21,6 +21,7 @@ from vlm_dense.datasets.annotation_checks.records import (
 )
 from vlm_dense.datasets.annotation_checks.records import field as field_of
 from vlm_dense.datasets.detection import COCO_IMAGE_HOST
+from vlm_dense.errors import ConfigError
 
 LONGEST_SIDE = 1_000_000  # pixels; pycocotools counts in 32 bits
 
@@ -45,7 +46,12 @@ class Index:
 
 
 def check_coco(content: dict[str, Any], options: CheckOptions, defects: Defects) -> None:
-    """Check categories, images, annotations, and picture files where their folder is given."""
+    """Check categories, images, annotations, and picture files where their folder is given.
+
+    Raises:
+        ConfigError: If a folder of panoptic maps is given for a file that is not panoptic.
+        MissingFileError: If a folder does not exist.
+    """
     index = Index()
     _categories(content.get('categories'), index, options, defects)
     _images(content['images'], index, defects)
@@ -54,6 +60,10 @@ def check_coco(content: dict[str, Any], options: CheckOptions, defects: Defects)
         defects.format = 'COCO panoptic json'
         panoptic.check_segments(annotations, index.sizes, index.categories, options, defects)
     else:
+        if options.maps is not None:
+            raise ConfigError(
+                'the annotations list no panoptic segments, so there are no maps to check. Leave them out.'
+            )
         defects.format = 'LVIS json' if lvis.is_lvis(content['images']) else 'COCO json'
         _annotations(annotations, index, options, defects)
         lvis.check_lists(index.images, index.categories, index.found, defects)
@@ -77,7 +87,7 @@ def _categories(entries: Any, index: Index, options: CheckOptions, defects: Defe
 
 
 def _images(entries: Any, index: Index, defects: Defects) -> None:
-    first: dict[tuple[str, Any], str] = {}
+    first: dict[str, str] = {}
     for place, image in records(entries, 'images', defects):
         identity = new_id(image, 'image', place, index.images, defects)
         name = _file_name(image, place, defects)
@@ -89,8 +99,8 @@ def _images(entries: Any, index: Index, defects: Defects) -> None:
                 index.names[identity] = name
         if name is None:
             continue
-        # Files of captioned pictures list a picture once for each of its captions.
-        earlier = first.setdefault((name, str(image.get('caption'))), place)
+        # Files of captions list a picture once per caption, and two people may have written the same.
+        earlier = place if 'caption' in image else first.setdefault(name, place)
         if earlier != place:
             defects.add('duplicate-picture', place, f'{name} is {earlier} too')
     defects.counted['images'] = len(index.images)

@@ -48,7 +48,7 @@ def check_odvg(lines: list[Any], options: CheckOptions, defects: Defects) -> Non
     """
     defects.format = 'ODVG lines'
     labels = Labels()
-    first: dict[tuple[str, Any], str] = {}
+    first: dict[str, str] = {}
     wanted: dict[str, Size | None] = {}
     for place, record in records(lines, 'line', defects):
         name = text_field(record, 'filename', place, defects)
@@ -57,7 +57,8 @@ def check_odvg(lines: list[Any], options: CheckOptions, defects: Defects) -> Non
         if name is None:
             continue
         wanted.setdefault(name, size)
-        earlier = first.setdefault((name, caption), place)
+        # Two people may have written the same caption.
+        earlier = place if caption is not None else first.setdefault(name, place)
         if earlier != place:
             defects.add('duplicate-picture', place, f'{name} is {earlier} too')
     check_words(labels.places, options, False, defects)

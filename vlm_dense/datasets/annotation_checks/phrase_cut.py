@@ -23,16 +23,17 @@ def check_phrase_cut(tasks: list[Any], options: CheckOptions, defects: Defects) 
     """
     defects.format = 'PhraseCut json'
     usable = []
-    first: dict[tuple[int, str], str] = {}
+    first: dict[str, str] = {}
     for place, task in records(tasks, 'tasks', defects):
         identity = integer_field(task, 'image_id', place, defects)
         phrase = text_field(task, 'phrase', place, defects)
         usable.append((place, task, None if identity is None else f'{identity}.jpg'))
         if identity is None or phrase is None:
             continue
-        earlier = first.setdefault((identity, phrase), place)
+        key = str(task.get('task_id', (identity, phrase)))
+        earlier = first.setdefault(key, place)
         if earlier != place:
-            defects.add('duplicate-picture', place, f"'{phrase}' of picture {identity} is {earlier} too")
+            defects.add('duplicate-picture', place, f"'{phrase}' of picture {identity}: task {key} is {earlier} too")
     sizes: dict[str, Size | None] = {}
     names = list(dict.fromkeys(name for _, _, name in usable if name is not None))
     if options.pictures is not None:
