@@ -1,6 +1,6 @@
 """Average precision and recall of every category, with the rules of COCO or of LVIS."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,9 +13,8 @@ from vlm_dense.evaluation.detection_table import DetectionTable
 
 IOU_50, IOU_75 = 0, 5
 AREAS = ('all', 'small', 'medium', 'large')
-# The engine holds every pair of picture and category, and a dictionary per detection, at once.
-PAIRS_AT_ONCE = 500_000
-DETECTIONS_AT_ONCE = 300_000
+# The engine spends memory and time on every pair of picture and category, and most pairs of many words are empty.
+PAIRS_AT_ONCE = 5_000
 
 
 class CategoryAccuracy(NamedTuple):
@@ -63,7 +62,8 @@ def category_accuracy(
     a detection that matches nothing is no mistake where they did not mark all: Gupta et al., LVIS, arXiv 1908.03195,
     section 3.3.
 
-    Categories are scored some at a time, which bounds memory and changes no figure.
+    Categories are scored some at a time, each time on the pictures that matter to them, which bounds memory and changes
+    no figure. Detections of other categories are left out before the cap.
 
     Args:
         ground_truth: From `load_ground_truth`, with the same ``lvis_style``.
@@ -76,104 +76,111 @@ def category_accuracy(
     Raises:
         DataError: If ``lvis_style`` is asked of annotations that do not say where was looked for what.
     """
-    truth = _Truth(ground_truth, detections.image_ids, category_ids)
-    detections = cap.apply(detections)
     if lvis_style:
         _check_federated(ground_truth, detections.image_ids)
-        detections = detections.take(np.flatnonzero(truth.looked_for(detections)))
+    truth = _Truth(ground_truth, detections.image_ids, category_ids)
+    scored = detections.take(np.flatnonzero(np.isin(detections.category_M, category_ids)))
+    scored = cap.apply(scored)
+    if lvis_style:
+        scored = scored.take(np.flatnonzero(truth.looked_for(scored)))
     shape = (10, len(category_ids), len(AREAS))
     precision_TCA, recall_TCA = np.full(shape, np.nan), np.full(shape, np.nan)
-    for columns, images, some in truth.parts(detections):
-        part = _score(ground_truth, some, [category_ids[column] for column in columns], images, iou_type, lvis_style)
-        precision_TCA[:, columns], recall_TCA[:, columns] = part
+    for part in truth.parts(scored):
+        precision_TCA[:, part.columns], recall_TCA[:, part.columns] = _score(part, iou_type, lvis_style)
     return CategoryAccuracy(precision_TCA, recall_TCA)
 
 
 class _Truth:
-    """Which pictures show, or are known not to show, which of C categories."""
+    """The annotations of some pictures, ordered by the C categories that are scored."""
 
     def __init__(self, ground_truth: COCO, image_ids: Sequence, category_ids: Sequence[int]) -> None:
-        self.ground_truth = ground_truth
-        self.image_ids = image_ids
-        self.category_ids = np.asarray(category_ids, dtype=np.int64)
+        self.images = [ground_truth.imgs[image] for image in image_ids]
+        self.categories = [ground_truth.cats[category] for category in category_ids]
         self.row = {image: row for row, image in enumerate(image_ids)}
         self.column = {category: column for column, category in enumerate(category_ids)}
-        self.shown = self._keys((a['image_id'], a['category_id']) for a in ground_truth.dataset['annotations'])
+        known = (a for a in ground_truth.dataset['annotations'] if a['image_id'] in self.row)
+        chosen = [annotation for annotation in known if annotation['category_id'] in self.column]
+        self.annotations = sorted(chosen, key=lambda annotation: self.column[annotation['category_id']])
+        self.key_A = self._keys((a['image_id'], a['category_id']) for a in self.annotations)
 
-    def _keys(self, pairs: Any) -> np.ndarray:
-        known = ((self.row.get(image), self.column.get(category)) for image, category in pairs)
+    def _keys(self, pairs: Iterable[tuple]) -> np.ndarray:
+        """One number for each pair of picture and category."""
         width = len(self.column)
-        keys = (row * width + column for row, column in known if row is not None and column is not None)
-        return np.unique(np.fromiter(keys, dtype=np.int64))
-
-    def _keys_of(self, detections: DetectionTable) -> np.ndarray:
-        """One key per detection, -1 for categories that are not scored."""
-        order = np.argsort(self.category_ids)
-        place = np.searchsorted(self.category_ids[order], detections.category_M)
-        column_M = order[np.minimum(place, len(order) - 1)]
-        known_M = self.category_ids[column_M] == detections.category_M
-        return np.where(known_M, detections.image_M * len(self.column) + column_M, -1)
+        return np.fromiter((self.row[image] * width + self.column[category] for image, category in pairs), np.int64)
 
     def looked_for(self, detections: DetectionTable) -> np.ndarray:
         """Whether the picture of each detection shows its category or is known not to, (M,)."""
-        images = (self.ground_truth.imgs[image] for image in self.image_ids)
-        absent = self._keys((image['id'], category) for image in images for category in image['neg_category_ids'])
-        return np.isin(self._keys_of(detections), np.union1d(self.shown, absent))
+        absent = self._keys(
+            (image['id'], category)
+            for image in self.images
+            for category in image['neg_category_ids']
+            if category in self.column
+        )
+        key_M = detections.image_M * len(self.column) + self.columns_of(detections)
+        return np.isin(key_M, np.union1d(self.key_A, absent))
 
-    def parts(self, detections: DetectionTable) -> Iterator[tuple[list[int], list, DetectionTable]]:
-        """Columns that fit into memory together, the pictures that matter for them and their detections."""
-        key_M = self._keys_of(detections)
+    def columns_of(self, detections: DetectionTable) -> np.ndarray:
+        """The column of every detection's category, (M,)."""
+        return np.fromiter((self.column[category] for category in detections.category_M.tolist()), np.int64)
+
+    def parts(self, detections: DetectionTable) -> Iterator['_Part']:
+        """Neighbouring categories that fit into memory together, with the pictures and detections that matter to them.
+
+        A picture matters to a category that it shows or in which it is detected.
+        """
         width = len(self.column)
-        column_M = np.where(key_M < 0, width, key_M % max(width, 1))
+        column_M = self.columns_of(detections)
         order_M = np.argsort(column_M, kind='stable')
-        starts = np.searchsorted(column_M[order_M], np.arange(width + 1))
-        shown_order = np.argsort(self.shown % max(width, 1), kind='stable')
-        shown_starts = np.searchsorted((self.shown % max(width, 1))[shown_order], np.arange(width + 1))
-        first, seen = 0, np.zeros(len(self.image_ids), dtype=bool)
+        start_D = np.searchsorted(column_M[order_M], np.arange(width + 1))
+        start_A = np.searchsorted(self.key_A % max(width, 1), np.arange(width + 1))
+        first, seen = 0, np.zeros(len(self.images), dtype=bool)
         for column in range(width):
             own = np.zeros_like(seen)
-            own[detections.image_M[order_M[starts[column] : starts[column + 1]]]] = True
-            own[self.shown[shown_order[shown_starts[column] : shown_starts[column + 1]]] // width] = True
-            pairs = int((seen | own).sum()) * (column + 1 - first)
-            if column > first and (
-                pairs > PAIRS_AT_ONCE or starts[column + 1] - starts[first] > DETECTIONS_AT_ONCE
-            ):
-                yield self._part(first, column, seen, detections, order_M[starts[first] : starts[column]])
+            own[detections.image_M[order_M[start_D[column] : start_D[column + 1]]]] = True
+            own[self.key_A[start_A[column] : start_A[column + 1]] // width] = True
+            pairs = np.count_nonzero(seen | own) * (column + 1 - first)
+            if column > first and pairs > PAIRS_AT_ONCE:
+                rows = np.sort(order_M[start_D[first] : start_D[column]])
+                yield self._part(first, column, seen, start_A, detections.take(rows))
                 first, seen = column, own
-            else:
-                seen |= own
+            seen = seen | own
         if first < width:
-            yield self._part(first, width, seen, detections, order_M[starts[first] : starts[width]])
+            rows = np.sort(order_M[start_D[first] : start_D[width]])
+            yield self._part(first, width, seen, start_A, detections.take(rows))
 
     def _part(
-        self, first: int, stop: int, seen: np.ndarray, detections: DetectionTable, rows: np.ndarray
-    ) -> tuple[list[int], list, DetectionTable]:
-        images = [self.image_ids[row] for row in np.flatnonzero(seen)]
-        return list(range(first, stop)), images, detections.take(np.sort(rows))
+        self, first: int, stop: int, seen: np.ndarray, start_A: np.ndarray, detections: DetectionTable
+    ) -> '_Part':
+        truth = dict(
+            images=[self.images[row] for row in np.flatnonzero(seen)],
+            categories=self.categories[first:stop],
+            annotations=self.annotations[start_A[first] : start_A[stop]],
+        )
+        return _Part(slice(first, stop), load_ground_truth(truth), detections)
 
 
-def _score(
-    ground_truth: COCO,
-    detections: DetectionTable,
-    category_ids: list[int],
-    image_ids: list,
-    iou_type: str,
-    lvis_style: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    if not image_ids:
-        nothing = np.full((10, len(category_ids), len(AREAS)), np.nan)
+class _Part(NamedTuple):
+    columns: slice
+    ground_truth: COCO
+    detections: DetectionTable
+
+
+def _score(part: _Part, iou_type: str, lvis_style: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Precision and recall of the part's categories, (10, columns, 4)."""
+    ids = [category['id'] for category in part.ground_truth.dataset['categories']]
+    if not part.ground_truth.dataset['images']:
+        nothing = np.full((10, len(ids), len(AREAS)), np.nan)
         return nothing, nothing
-    found = ground_truth.loadRes(detections.records(iou_type))
-    evaluation = COCOeval_faster(ground_truth, found, iou_type, print_function=_silent, lvis_style=lvis_style)
+    found = part.ground_truth.loadRes(part.detections.records(iou_type))
+    evaluation = COCOeval_faster(part.ground_truth, found, iou_type, print_function=_silent, lvis_style=lvis_style)
     params: Any = evaluation.params
-    params.imgIds, params.catIds = image_ids, sorted(category_ids)
     # The cap was applied before.
-    params.maxDets = [max(len(detections), 1)]
+    params.maxDets = [max(len(part.detections), 1)]
     evaluation.evaluate()
     evaluation.accumulate()
     precision_TRCA = np.asarray(evaluation.eval['precision'])[..., 0]
     recall_TCA = np.asarray(evaluation.eval['recall'])[..., 0]
-    order = np.searchsorted(params.catIds, category_ids)
+    order = np.searchsorted(params.catIds, ids)
     # A category has either a precision at every recall or, without ground truth, at none.
     precision_TCA = np.where(precision_TRCA > -1, precision_TRCA, np.nan).mean(axis=1)
     return precision_TCA[:, order], np.where(recall_TCA > -1, recall_TCA, np.nan)[:, order]
