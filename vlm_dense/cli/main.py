@@ -21,6 +21,7 @@ COMMANDS = {
     'bank': Command('vlm_dense.cli.bank', 'text banks: build, list, inspect, clear'),
     'env': Command('vlm_dense.cli.env', 'versions, kernels of the ops, what is missing and what to do about it'),
     'fetch': Command('vlm_dense.cli.fetch', 'download weights once; models find them on this machine'),
+    'protocols': Command('vlm_dense.cli.protocols', 'what tools/test.py --protocol can measure'),
 }
 
 
