@@ -93,8 +93,10 @@ def test_a_cap_equals_trimming_by_sorted_lists(cap):
     kept = [one for group in groups.values() for one in sorted(group, key=lambda r: -r['score'])[: int(limit)]]
     table = DetectionTable.from_records(records, [sample['img_id'] for sample in samples])
     capped = DetectionCap.parse(cap).apply(table).records('bbox')
+
     def identity(record):
         return record['image_id'], record['category_id'], record['score'], tuple(record['bbox'])
+
     assert sorted(map(identity, capped)) == sorted(map(identity, kept))
     assert len(kept) < len(records)
 
@@ -135,9 +137,7 @@ def test_seen_unseen_figures(write_json):
         assert figures[f'seen_{name}'] == pytest.approx(seen, abs=1e-9)
         assert figures[f'unseen_{name}'] == pytest.approx(unseen, abs=1e-9)
         assert figures[f'hm_{name}'] == pytest.approx(2 / (1 / seen + 1 / unseen), abs=1e-9)
-    only_unseen = evaluate(
-        write_json(truth), samples, words=WORDS, base=(), figures='seen_unseen', cap='picture:100'
-    )
+    only_unseen = evaluate(write_json(truth), samples, words=WORDS, base=(), figures='seen_unseen', cap='picture:100')
     assert math.isnan(only_unseen['hm_ap50'])
     for sample in samples:
         sample['pred_instances'] = {key: value[:0] for key, value in sample['pred_instances'].items()}

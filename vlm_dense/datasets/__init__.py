@@ -2,6 +2,7 @@
 
 from vlm_dense.datasets.detection import VocabularyCocoDataset
 from vlm_dense.datasets.phrase_cut import PhraseCutDataset
+from vlm_dense.datasets.phrase_grounding import PhraseGroundingDataset
 from vlm_dense.datasets.phrase_mask import LoadPhraseMask
 from vlm_dense.datasets.segmentation import VocabularySegDataset
 from vlm_dense.datasets.transforms import AttachVocabulary
@@ -11,6 +12,7 @@ __all__ = [
     'AttachVocabulary',
     'LoadPhraseMask',
     'PhraseCutDataset',
+    'PhraseGroundingDataset',
     'VocabularyCocoDataset',
     'VocabularySegDataset',
     'vocabulary_path',
