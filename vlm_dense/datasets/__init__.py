@@ -3,6 +3,7 @@
 from vlm_dense.datasets.detection import VocabularyCocoDataset
 from vlm_dense.datasets.load_label_map import LoadLabelMap
 from vlm_dense.datasets.phrase_cut import PhraseCutDataset
+from vlm_dense.datasets.phrase_grounding import PhraseGroundingDataset
 from vlm_dense.datasets.phrase_mask import LoadPhraseMask
 from vlm_dense.datasets.segmentation import VocabularySegDataset
 from vlm_dense.datasets.transforms import AttachVocabulary
@@ -13,6 +14,7 @@ __all__ = [
     'LoadLabelMap',
     'LoadPhraseMask',
     'PhraseCutDataset',
+    'PhraseGroundingDataset',
     'VocabularyCocoDataset',
     'VocabularySegDataset',
     'vocabulary_path',
