@@ -91,7 +91,11 @@ def test_wrong_number_of_pictures(prepared):
     assert [defect.problem for defect in defects] == ['2 pictures instead of 3']
 
 
-@pytest.mark.parametrize('content', ['', '{"images": []}', '[]', '{"images": 1, "annotations": [], "categories": []}'])
+@pytest.mark.parametrize(
+    'content',
+    ['', '{"images": []}', '[]', '{"images": 1, "annotations": [], "categories": []}']
+    + ['{"images": [{"id": 1, "width": 2, "height": 2}], "annotations": [], "categories": []}'],
+)
 def test_broken_annotation_file(prepared, content):
     made = prepared('coco')
     (made.root / ANN).write_text(content)
