@@ -10,7 +10,7 @@ model = dict(decode_head=dict(threshold=None))
 pipeline = [
     dict(type='LoadImageFromFile', imdecode_backend='pillow'),
     dict(type='Resize', scale={{_base_.size}}, keep_ratio=False),
-    dict(type='LoadAnnotations'),
+    dict(type='vlm_dense.LoadLabelMap'),
     dict(type='PackSegInputs'),
     dict(type='vlm_dense.AttachVocabulary', vocabulary=words),
 ]

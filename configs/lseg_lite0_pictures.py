@@ -39,7 +39,7 @@ model = dict(
 
 train_pipeline = [
     dict(type='LoadImageFromFile', imdecode_backend='pillow'),
-    dict(type='LoadAnnotations'),
+    dict(type='vlm_dense.LoadLabelMap'),
     dict(type='RandomResize', scale={{_base_.image_size}}, ratio_range=(0.75, 1.5), keep_ratio=True),
     dict(type='RandomCrop', crop_size={{_base_.image_size}}),
     dict(type='RandomFlip', prob=0.5),

@@ -10,7 +10,7 @@ words = dict(file='{{fileDirname}}/../vlm_dense/datasets/vocabularies/ade20k.jso
 pipeline = [
     dict(type='LoadImageFromFile', imdecode_backend='pillow'),
     dict(type='Resize', scale=(2048, 512), keep_ratio=True),
-    dict(type='LoadAnnotations'),
+    dict(type='vlm_dense.LoadLabelMap'),
     dict(type='PackSegInputs'),
     dict(type='vlm_dense.AttachVocabulary', vocabulary=words),
 ]

@@ -30,7 +30,7 @@ model = dict(
 pipeline = [
     dict(type='LoadImageFromFile', imdecode_backend='pillow'),
     dict(type='Resize', scale=(576, 576), keep_ratio=True),
-    dict(type='LoadAnnotations'),
+    dict(type='vlm_dense.LoadLabelMap'),
     dict(type='PackSegInputs'),
     dict(type='vlm_dense.AttachVocabulary', vocabulary=_base_.all_words),
 ]

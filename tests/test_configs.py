@@ -82,6 +82,8 @@ def ask(recipe: Recipe, words: tuple[str, ...]) -> BaseDataElement:
     sample = recipe.picture['data_samples'][0].clone()
     sample.set_metainfo(dict(vocabulary=Vocabulary.from_words(words)))
     recipe.model.eval()
+    if hasattr(recipe.model, 'decode_head'):
+        recipe.model.test_cfg = {**(recipe.model.test_cfg or {}), 'keep_scores': True}
     with torch.no_grad():
         return recipe.model.test_step(dict(inputs=recipe.picture['inputs'], data_samples=[sample]))[0]
 

@@ -2,7 +2,7 @@
 ade20k = dict(
     type='vlm_dense.VocabularySegDataset',
     background=False,
-    reduce_zero_label=True,
+    first_label=1,
     img_suffix='.jpg',
     seg_map_suffix='.png',
     data_root='data/ade/ADEChallengeData2016',

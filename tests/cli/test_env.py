@@ -87,7 +87,7 @@ def test_errors_of_ours_are_one_line(monkeypatch, capsys):
 
 
 def test_every_command_has_its_module_and_arguments():
-    further = dict(bank=['list'], fetch=['hf:owner/name'])
+    further = dict(bank=['list'], data=['check', 'a.json'], fetch=['hf:owner/name'])
     for name in COMMANDS:
         words = [name, *further.get(name, [])]
         assert build_parser(words).parse_args(words).command == name

@@ -46,6 +46,7 @@ def segmentor(backbone: dict, head: dict) -> torch.nn.Module:
             backbone=backbone,
             decode_head=head,
             text_bank=dict(type='vlm_dense.HashedBank'),
+            test_cfg=dict(mode='whole', keep_scores=True),
         )
     )
     return model.eval()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from segmentation_parts import EMBED_DIM, HashBank, images, samples
+from segmentation_parts import EMBED_DIM, HashBank, images, keep_scores, samples
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -68,6 +68,7 @@ def ask(model: nn.Module, words: Sequence[str], inputs: Tensor) -> tuple[Tensor,
     for sample in asked:
         names = [NAMES.get(word, ()) for word in words]
         sample.set_metainfo(dict(vocabulary=Vocabulary.from_words(words, synonyms=names)))
+    keep_scores(model)
     found = model.predict(inputs, asked)[0]
     return found.seg_logits.data, found.pred_sem_seg.data[0]
 

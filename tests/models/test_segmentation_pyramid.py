@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from segmentation_parts import EMBED_DIM, HashBank, samples
+from segmentation_parts import EMBED_DIM, HashBank, labels_of, samples
 from torch import nn
 from torch.nn import functional
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.decode_heads.pixel_linear_classifier import NEVER, PixelLinearClassifier
-from vlm_dense.models.decode_heads.pixels import decide_by_gate, join_gate
+from vlm_dense.models.decode_heads.pixels import join_gate
+from vlm_dense.models.decode_heads.row_maps import GridMaps
 from vlm_dense.registry import MODELS
 from vlm_dense.text.vocabulary import Vocabulary
 
@@ -59,7 +60,7 @@ def test_grids_and_channels() -> None:
     assert pixels.dense_BDhw.shape == (2, EMBED_DIM, 8, 8)
     assert pixels.gate_B1hw.shape == (2, 1, 32, 32)
     assert head(maps(), text()).shape == (2, len(WORDS) + 1, 32, 32)
-    assert head.predict(maps(), (50, 40), text()).shape == (2, len(WORDS) + 1, 50, 40)
+    assert labels_of(head, head.row_maps(maps(), text()), (50, 40)).shape == (2, 50, 40)
 
 
 def test_training_starts_at_the_anchor() -> None:
@@ -97,7 +98,8 @@ def test_joined_gate_gives_each_word_its_share_of_the_foreground() -> None:
 
 def test_decision_is_background_exactly_where_the_gate_is_positive() -> None:
     words, gate = torch.randn(2, 40, 6, 6), torch.randn(2, 1, 6, 6)
-    label = decide_by_gate(torch.cat([words, gate], 1)).argmax(1)
+    head = pyramid_head()
+    label = labels_of(head, GridMaps(words, head.resize, gate_B1hw=gate), (6, 6))
     expected = torch.where(gate[:, 0] > 0, torch.tensor(40), words.argmax(1))
     assert torch.equal(label, expected)
 
@@ -105,9 +107,9 @@ def test_decision_is_background_exactly_where_the_gate_is_positive() -> None:
 def test_predicted_words_do_not_turn_into_background_with_more_words() -> None:
     head = pyramid_head().eval()
     with torch.no_grad():
-        few = head.predict(maps(), (32, 32), text(WORDS)).argmax(1) == len(WORDS)
+        few = labels_of(head, head.row_maps(maps(), text(WORDS)), (32, 32)) == len(WORDS)
         many_words = WORDS + [f'word {k}' for k in range(300)]
-        many = head.predict(maps(), (32, 32), text(many_words)).argmax(1) == len(many_words)
+        many = labels_of(head, head.row_maps(maps(), text(many_words)), (32, 32)) == len(many_words)
     assert torch.equal(few, many)
     assert 0 < few.float().mean() < 1
 
@@ -154,7 +156,7 @@ class TestClosedSetControl:
             classifier=dict(type='vlm_dense.PixelLinearClassifier', embed_dim=EMBED_DIM, vocabulary=self.vocabulary)
         ).eval()
         with torch.no_grad():
-            labels = head.predict(maps(), (32, 32), text(), self.flags()).argmax(1)
+            labels = labels_of(head, head.row_maps(maps(), text(), self.flags()), (32, 32))
         assert set(labels.unique().tolist()) <= {0, 2, 4, 5}
 
     def test_another_number_of_base_words_is_refused(self) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from segmentation_parts import SIZE, HashBank, images, quadrants, samples, tiny_segmentor
+from segmentation_parts import SIZE, HashBank, images, keep_scores, quadrants, samples, tiny_segmentor
 from torch.nn import functional
 
 from vlm_dense.errors import ConfigError, DataError
@@ -18,6 +18,7 @@ OTHER_WORDS = ['lamp', 'cat', 'violin', 'ship', 'brick', 'sky', 'shoe']
 
 def logits_of(model: torch.nn.Module, words: list[str], inputs: torch.Tensor | None = None) -> torch.Tensor:
     inputs = images() if inputs is None else inputs
+    keep_scores(model)
     with torch.no_grad():
         found = model.predict(inputs, samples(words, torch.zeros(len(inputs), *inputs.shape[-2:], dtype=torch.long)))
     return torch.stack([sample.seg_logits.data for sample in found])
@@ -110,7 +111,7 @@ def test_permuting_words_permutes_channels() -> None:
 
 
 def test_predictions_keep_the_words_and_the_original_size() -> None:
-    model = tiny_segmentor().eval()
+    model = tiny_segmentor(test_cfg=dict(mode='whole', keep_scores=True)).eval()
     asked = samples(OTHER_WORDS, torch.zeros(1, 50, 70, dtype=torch.long))
     with torch.no_grad():
         (found,) = model.predict(images(1), asked)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip('supervision')
-from vlm_dense.visualization import Panel, color_of, contact_sheet, draw_detections, draw_label_map
+from vlm_dense.visualization import Panel, color_of, contact_sheet, draw_detections, draw_label_map, draw_unlabelled
 
 
 def test_a_word_keeps_its_colour_and_words_differ():
@@ -55,3 +55,15 @@ def test_contact_sheet_places_pictures_in_reading_order():
     assert (sheet[60, 60] == 60).all()
     assert (sheet[60, 160] == 120).all()
     assert (sheet[-30, 60] == 180).all()
+
+
+def test_pixels_without_a_word_lose_their_colour_or_are_striped():
+    image = np.full((16, 16, 3), (200, 100, 0), dtype=np.uint8)
+    background, ignored = np.zeros((2, 16, 16), dtype=bool)
+    background[:4], ignored[8:] = True, True
+    drawn = draw_unlabelled(image, background, ignored)
+    assert (drawn[:4] == 100).all()
+    assert (drawn[4:8] == image[4:8]).all()
+    assert set(np.unique(drawn[8:])) == {0, 255}
+    assert (drawn[8:] == 0).mean() == 0.5
+    assert (image == (200, 100, 0)).all(), 'the input picture was changed'

@@ -24,6 +24,8 @@ from vlm_dense.models.requests import words_of
 from vlm_dense.registry import MODELS
 from vlm_dense.text import Vocabulary
 
+NEEDS_DATA_SET = ('LoadAnnotations', 'LoadLabelMap', 'AttachVocabulary')
+
 
 @dataclass(frozen=True)
 class Found:
@@ -143,7 +145,7 @@ def _trained_words(pipeline: Sequence[dict]) -> frozenset[str]:
 
 def _array_pipeline(pipeline: Sequence[dict]) -> list[dict]:
     """The test pipeline for a picture that is in memory already, without annotations and fixed words."""
-    steps = [copy.deepcopy(step) for step in pipeline if _name(step) not in ('LoadAnnotations', 'AttachVocabulary')]
+    steps = [copy.deepcopy(step) for step in pipeline if _name(step) not in NEEDS_DATA_SET]
     if not steps or _name(steps[0]) != 'LoadImageFromFile':
         raise ConfigError("the test pipeline must begin with 'LoadImageFromFile'.")
     scope = str(steps[0]['type']).rpartition('.')[0]

@@ -1,7 +1,9 @@
 """Data sets with words, their transforms, and the built-in pictures."""
 
 from vlm_dense.datasets.detection import VocabularyCocoDataset
+from vlm_dense.datasets.load_label_map import LoadLabelMap
 from vlm_dense.datasets.phrase_cut import PhraseCutDataset
+from vlm_dense.datasets.phrase_grounding import PhraseGroundingDataset
 from vlm_dense.datasets.phrase_mask import LoadPhraseMask
 from vlm_dense.datasets.segmentation import VocabularySegDataset
 from vlm_dense.datasets.transforms import AttachVocabulary
@@ -9,8 +11,10 @@ from vlm_dense.datasets.vocabularies import vocabulary_path
 
 __all__ = [
     'AttachVocabulary',
+    'LoadLabelMap',
     'LoadPhraseMask',
     'PhraseCutDataset',
+    'PhraseGroundingDataset',
     'VocabularyCocoDataset',
     'VocabularySegDataset',
     'vocabulary_path',

@@ -1,13 +1,15 @@
-"""What tools/train.py and tools/test.py share: arguments, and one line for a user's error."""
+"""What tools/train.py, tools/test.py and tools/score.py share: arguments, and one line for a user's error."""
 
 import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
 from vlm_dense.engine.processes import LAUNCHERS, is_first_process, leave_processes
+from vlm_dense.engine.protocol_runs import score_again, set_protocol, table
 from vlm_dense.engine.runner import build_runner
 from vlm_dense.engine.settings import (
     add_predictions_file,
@@ -22,6 +24,7 @@ from vlm_dense.engine.settings import (
     set_work_dir,
 )
 from vlm_dense.errors import VlmDenseError
+from vlm_dense.evaluation.protocols import find_protocol
 
 USER_ERROR = 2
 DEBUG_VARIABLE = 'VLM_DENSE_DEBUG'
@@ -70,7 +73,16 @@ def run_testing(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         'checkpoint', nargs='?', help='checkpoint file, .pth or .safetensors; a recipe without training needs none'
     )
-    parser.add_argument('--out', metavar='FILE', help="write the predictions, in the caller's words, to a .json file")
+    parser.add_argument(
+        '--protocol', metavar='NAME', help='measure by a standard protocol; `vlm-dense protocols` lists them'
+    )
+    parser.add_argument('--data-root', default='data', help='with --protocol: folder of all data sets; default: data')
+    parser.add_argument(
+        '--out',
+        metavar='PATH',
+        help="a .json file for the predictions, in the caller's words; with --protocol a folder for the predictions "
+        'and result.json (default: in the work folder), in which a stopped test goes on',
+    )
     parser.add_argument('--vocabulary', metavar='FILE', help='ask for the words of this file (.txt or .json) instead')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='save drawn predictions in this folder of the run')
@@ -84,13 +96,28 @@ def run_testing(arguments: Sequence[str] | None = None) -> int:
         check_checkpoint(cfg, args.checkpoint)
         cfg.load_from, cfg.resume = args.checkpoint, False
         set_drawing(cfg, args.show, args.show_dir, args.wait_time)
-        if args.vocabulary:
+        if args.protocol:
+            protocol = find_protocol(args.protocol)
+            out = args.out or str(Path(cfg.work_dir, protocol.name))
+            set_protocol(cfg, protocol, out, args.data_root, args.vocabulary, args.checkpoint)
+        elif args.vocabulary:
             set_vocabulary(cfg, args.vocabulary)
-        if args.out:
+        if args.out and not args.protocol:
             add_predictions_file(cfg, args.out)
         build_runner(cfg).test()
 
     return _guarded(run, args.debug)
+
+
+def run_scoring(arguments: Sequence[str] | None = None) -> int:
+    """``tools/score.py``: figures from kept predictions, without the model; otherwise as `run_training`."""
+    parser = argparse.ArgumentParser(prog='score.py', description='Score the kept predictions of a test by protocol.')
+    parser.add_argument('out', metavar='DIR', help='the --out folder of tools/test.py --protocol')
+    parser.add_argument('--protocol', metavar='NAME', help='another protocol over the same pictures')
+    parser.add_argument('--data-root', default='data', help='folder of all data sets; default: data')
+    parser.add_argument('--debug', action='store_true', help='show the traceback of every error')
+    args = parser.parse_args(arguments)
+    return _guarded(lambda: print(table(score_again(args.out, args.data_root, args.protocol))), args.debug)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

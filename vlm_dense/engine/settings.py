@@ -1,12 +1,13 @@
 """What the command line changes in a config."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from vlm_dense.engine.config_check import check_options
+from vlm_dense.engine.pipelines import attaching_steps, last_name
 from vlm_dense.engine.processes import has_accelerator
 from vlm_dense.errors import ConfigError, MissingFileError
 from vlm_dense.text.vocabulary import Vocabulary, normalise_word
@@ -158,7 +159,7 @@ def set_vocabulary(cfg: Config, path: str) -> None:
         ConfigError: If the test pipeline attaches no vocabulary.
         VocabularyError, MissingFileError: If the words cannot be read.
     """
-    steps = list(_attaching_steps(cfg.get('test_dataloader', {}).get('dataset', {})))
+    steps = list(attaching_steps(cfg.get('test_dataloader', {}).get('dataset', {})))
     if not steps:
         raise ConfigError(f'--vocabulary: the test pipeline of {cfg.filename} has no vlm_dense.AttachVocabulary.')
     asked = Vocabulary.build(path)
@@ -169,7 +170,7 @@ def set_vocabulary(cfg: Config, path: str) -> None:
         base = [word for word, flag in flagged if flag or normalise_word(word) in base_names]
         step['vocabulary'] = {**asked.as_spec(), 'base': base}
         for metric in metrics_of(cfg.test_evaluator):
-            if str(metric.get('type')).split('.')[-1] == 'SeenUnseenIoUMetric':
+            if last_name(metric) == 'SeenUnseenIoUMetric':
                 metric.setdefault('words', list(own.words))
 
 
@@ -178,7 +179,7 @@ def add_predictions_file(cfg: Config, path: str) -> None:
     writer: dict[str, Any] = dict(type='vlm_dense.WritePredictions', out_file=path)
     metrics = metrics_of(cfg.test_evaluator)
     for metric in metrics:
-        if str(metric.get('type')).split('.')[-1] == 'BaseNovelBoxMetric':
+        if last_name(metric) == 'BaseNovelBoxMetric':
             writer['ann_file'] = metric['ann_file']
     cfg.test_evaluator = [*metrics, writer]
 
@@ -188,19 +189,6 @@ def metrics_of(evaluator: Any) -> list[dict]:
     if isinstance(evaluator, dict) and 'metrics' in evaluator:
         evaluator = evaluator['metrics']
     return list(evaluator) if isinstance(evaluator, list | tuple) else [evaluator]
-
-
-def _attaching_steps(dataset: Any) -> Iterator[dict]:
-    """Every AttachVocabulary in the pipelines of a data set and of those that it wraps."""
-    if isinstance(dataset, list | tuple):
-        for one in dataset:
-            yield from _attaching_steps(one)
-    elif isinstance(dataset, dict):
-        for step in dataset.get('pipeline') or []:
-            if str(step.get('type')).split('.')[-1] == 'AttachVocabulary':
-                yield step
-        for name in ('dataset', 'datasets'):
-            yield from _attaching_steps(dataset.get(name))
 
 
 def _first_line(error: BaseException) -> str:

@@ -13,6 +13,10 @@ class PixelCounts:
     truth_C: np.ndarray
     found_C: np.ndarray
 
+    def first(self, num_classes: int) -> 'PixelCounts':
+        """The counts of the first classes only."""
+        return PixelCounts(self.agree_C[:num_classes], self.truth_C[:num_classes], self.found_C[:num_classes])
+
     def __add__(self, other: 'PixelCounts') -> 'PixelCounts':
         return PixelCounts(self.agree_C + other.agree_C, self.truth_C + other.truth_C, self.found_C + other.found_C)
 
@@ -21,6 +25,17 @@ class PixelCounts:
         """Intersection over union in 0..1, NaN for classes in neither map."""
         union_C = self.truth_C + self.found_C - self.agree_C
         return np.divide(self.agree_C, union_C, out=np.full(len(union_C), np.nan), where=union_C > 0)
+
+    @property
+    def accuracy_C(self) -> np.ndarray:
+        """Share of every class's pixels that are right, in 0..1; NaN for classes that the truth does not show."""
+        return np.divide(self.agree_C, self.truth_C, out=np.full(len(self.truth_C), np.nan), where=self.truth_C > 0)
+
+    @property
+    def weighted_iou(self) -> float:
+        """IoU of the classes weighted by their pixels in the truth, in 0..1; NaN without pixels."""
+        shown_C = self.truth_C > 0
+        return float(np.average(self.iou_C[shown_C], weights=self.truth_C[shown_C])) if shown_C.any() else float('nan')
 
     @property
     def accuracy(self) -> float:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,29 +29,44 @@ class SeenUnseenIoUMetric(PerImageMetric):
     The truth's labels are indices into the data set's words, that number itself is background, ``ignore_index``
     does not count. Predictions are indices into their own ``vocabulary`` (its length: background). The data
     set's words are ``words``, or else the predictions' vocabulary; both are matched by name. A word that the
-    data set does not have is a distractor: pixels given to it are wrong and belong to no class.
+    data set does not have is a distractor: pixels given to it are wrong and belong to no class, or are background.
 
-    Figures: ``seen_miou``, ``unseen_miou``, ``hiou``, ``miou`` (all words), ``pixel_accuracy`` (background
-    included) and, where there is background, ``background_iou``; a mean over nothing is NaN.
+    Figures: ``seen_miou``, ``unseen_miou``, ``hiou``, ``miou`` (all words), ``mean_accuracy`` (share of a word's
+    pixels that are right, mean over the words that the truth shows), ``fwiou`` (IoU weighted by the pixels of the
+    truth), ``pixel_accuracy`` (background included) and, where there is background, ``background_iou``; a mean over
+    nothing is NaN.
 
     Args:
         words: What the labels of the truth mean, anything that `Vocabulary.build` takes.
-        ignore_index: Label of pixels that do not count. 255 by default; 65535 where 255 is a class.
+        ignore_index: Label of pixels that do not count; by default 255, and 65535 from 255 words on.
+        background_counts: Whether background is one of the classes of ``miou``, ``mean_accuracy`` and ``fwiou``, as
+            published for VOC-21, PASCAL Context-60 and COCO-Object; never of ``seen_miou`` and ``unseen_miou``.
+        distractors: What pixels given to a distractor are: ``'wrong'``, or ``'background'`` where words describe the
+            background (VOC-20b of CAT-Seg, arXiv 2303.11797).
         out_file: JSON file for the figures and for the IoU of every word.
         collect_device, prefix, collect_dir: As in `PerImageMetric`.
+
+    Raises:
+        ConfigError: If ``distractors`` is neither of its two values.
     """
 
     def __init__(
         self,
         words: Any = None,
-        ignore_index: int = 255,
+        ignore_index: int | None = None,
+        background_counts: bool = False,
+        distractors: Literal['wrong', 'background'] = 'wrong',
         out_file: str | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
         collect_dir: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        if distractors not in ('wrong', 'background'):
+            raise ConfigError(f"SeenUnseenIoUMetric: distractors={distractors!r}; write 'wrong' or 'background'.")
         self.ignore_index = ignore_index
+        self.background_counts = background_counts
+        self.distractors = distractors
         self.out_file = out_file
         self._given_words = _words_of(words)
         self._vocabulary: Vocabulary | None = None
@@ -93,7 +108,7 @@ class SeenUnseenIoUMetric(PerImageMetric):
         is_seen_K[[row for row in matched if row >= 0]] = [
             is_base for row, is_base in zip(matched, vocabulary.is_base, strict=True) if row >= 0
         ]
-        figures = _figures(counts, is_seen_K)
+        figures = _figures(counts, is_seen_K, self.background_counts)
         if self.out_file:
             # Row -1 is a distractor: it has no IoU.
             iou_K = np.append(counts.iou_C[:-1], math.nan)[matched] * 100
@@ -108,14 +123,22 @@ class SeenUnseenIoUMetric(PerImageMetric):
     def _match(self, vocabulary: Vocabulary) -> np.ndarray:
         """The truth's class of every predicted label, (K + 1,); distractors come after the background."""
         names = self._data_words(vocabulary)
-        background, nothing = len(names), len(names) + 1
-        if 0 <= self.ignore_index <= background:
+        background = len(names)
+        ignored = self._ignored(background)
+        other = background if self.distractors == 'background' else background + 1
+        if 0 <= ignored <= background:
             raise ConfigError(
-                f'SeenUnseenIoUMetric: ignore_index={self.ignore_index} is also the label of a class '
+                f'SeenUnseenIoUMetric: ignore_index={ignored} is also the label of a class '
                 f'({len(names)} words and background); store the label maps as uint16 and set ignore_index=65535.'
             )
         matched = match_words(vocabulary.words, names, 'the data set')
-        return np.array([row if row >= 0 else nothing for row in matched] + [background], dtype=np.int64)
+        return np.array([row if row >= 0 else other for row in matched] + [background], dtype=np.int64)
+
+    def _ignored(self, num_words: int) -> int:
+        # Data sets bring mmdet and mmseg, which reading a report does not need.
+        from vlm_dense.datasets.label_values import ignore_label
+
+        return ignore_label(num_words) if self.ignore_index is None else self.ignore_index
 
     def _count(self, sample: dict) -> PixelCounts:
         assert self._class_of_label is not None
@@ -127,13 +150,14 @@ class SeenUnseenIoUMetric(PerImageMetric):
                 f'{_identity(sample)}: the label map is {truth_HW.shape} but the prediction {found_HW.shape} '
                 'pixels; load the annotations after the resize, or keep the original size in both.'
             )
-        counts_P = truth_HW != self.ignore_index
+        ignored = self._ignored(num_classes - 1)
+        counts_P = truth_HW != ignored
         truth_P, found_P = truth_HW[counts_P], found_HW[counts_P]
         if truth_P.size and not (truth_P.min() >= 0 and truth_P.max() < num_classes):
             wrong = int(truth_P.min() if truth_P.min() < 0 else truth_P.max())
             raise DataError(
                 f'{_identity(sample)}: label {wrong} is neither one of the {num_classes - 1} words, nor background '
-                f'({num_classes - 1}), nor ignored ({self.ignore_index}); check the label maps and the vocabulary.'
+                f'({num_classes - 1}), nor ignored ({ignored}); check the label maps and the vocabulary.'
             )
         return count_pixels(truth_P, self._class_of_label[found_P], num_classes)
 
@@ -149,7 +173,7 @@ def _words_of(spec: Any) -> tuple[str, ...] | None:
 def _label_map(sample: dict, key: str) -> np.ndarray:
     """(H, W) int64; uint8, uint16 and int32 maps alike."""
     if sample.get(key) is None:
-        raise DataError(f'{_identity(sample)}: {key} is missing; put LoadAnnotations into the test pipeline.')
+        raise DataError(f'{_identity(sample)}: {key} is missing; put LoadLabelMap into the test pipeline.')
     labels = sample[key]['data']
     labels_HW = labels.cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
     return labels_HW.reshape(labels_HW.shape[-2:]).astype(np.int64)
@@ -166,15 +190,18 @@ def _dense(rows: np.ndarray, num_classes: int) -> PixelCounts:
     return PixelCounts(*dense_3C)
 
 
-def _figures(counts: PixelCounts, is_seen_K: np.ndarray) -> dict[str, float]:
+def _figures(counts: PixelCounts, is_seen_K: np.ndarray, background_counts: bool) -> dict[str, float]:
     iou_K, background = counts.iou_C[:-1], float(counts.iou_C[-1])
     seen, unseen = mean_percent(iou_K[is_seen_K]), mean_percent(iou_K[~is_seen_K])
     both = seen + unseen
+    classes = counts if background_counts else counts.first(len(is_seen_K))
     figures = dict(
         seen_miou=seen,
         unseen_miou=unseen,
         hiou=2 * seen * unseen / both if both else both,
-        miou=mean_percent(iou_K),
+        miou=mean_percent(classes.iou_C),
+        mean_accuracy=mean_percent(classes.accuracy_C),
+        fwiou=classes.weighted_iou * 100,
         pixel_accuracy=counts.accuracy * 100,
     )
     return figures if math.isnan(background) else dict(figures, background_iou=background * 100)

@@ -14,6 +14,7 @@ import numpy as np
 GOLDEN_RATIO = 0.618033988749895
 SMALLEST_LETTERS = 12  # pixels
 LETTERS_PER_WIDTH = 32
+STRIPE = 4  # pixels
 
 
 def color_of(word: str) -> tuple[int, int, int]:
@@ -92,6 +93,26 @@ def draw_label_map(image_HW3: np.ndarray, labels_HW: np.ndarray, words: Sequence
     scene = sv.MaskAnnotator(color=palette, opacity=0.55).annotate(_swap_red_blue(image_HW3), detections)
     writer = _writer(palette, image_HW3.shape[1], sv.Position.CENTER)
     return _swap_red_blue(np.asarray(writer.annotate(scene, detections, labels=names)))
+
+
+def draw_unlabelled(image_HW3: np.ndarray, background_HW: np.ndarray, ignored_HW: np.ndarray) -> np.ndarray:
+    """Take the colour from pixels to which no word applies, and stripe those that do not count.
+
+    Args:
+        image_HW3: RGB picture, uint8.
+        background_HW: True where the truth is that no word applies.
+        ignored_HW: True where nothing is known.
+
+    Returns:
+        A new RGB picture of the same size.
+    """
+    drawn_HW3 = image_HW3.copy()
+    drawn_HW3[background_HW] = image_HW3[background_HW].mean(axis=1, keepdims=True).astype(np.uint8)
+    rows_H1, columns_1W = np.ogrid[: image_HW3.shape[0], : image_HW3.shape[1]]
+    is_dark_HW = (rows_H1 + columns_1W) // STRIPE % 2 == 0
+    drawn_HW3[ignored_HW & is_dark_HW] = 0
+    drawn_HW3[ignored_HW & ~is_dark_HW] = 255
+    return drawn_HW3
 
 
 def _swap_red_blue(image_HW3: np.ndarray) -> np.ndarray:

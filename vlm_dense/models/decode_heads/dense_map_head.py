@@ -4,7 +4,7 @@ Shapes: B pictures, D embedding width, K words of the request, S rows of text (a
 background's), h w cells, H W pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vlm_dense.errors import ConfigError
+from vlm_dense.models.decode_heads.background_decision import BackgroundDecision
 from vlm_dense.models.decode_heads.pixels import Pixels
 from vlm_dense.models.decode_heads.refinements import (
     KeysOver,
@@ -21,6 +22,7 @@ from vlm_dense.models.decode_heads.refinements import (
     suppress_small,
 )
 from vlm_dense.models.decode_heads.request_head import RequestHead
+from vlm_dense.models.decode_heads.row_maps import GridMaps
 from vlm_dense.registry import MODELS
 from vlm_dense.text.averaging import max_over_synonyms
 from vlm_dense.text.bank import TextBank
@@ -125,27 +127,42 @@ class DenseMapHead(RequestHead):
         keys_BChw, prob_BShw = features[-1], logits_BShw.softmax(dim=1)
         return smooth_by_keys(prob_BShw, keys_BChw, self.smooth, self.keys_over, self.smooth_weights)
 
-    def predict(
-        self, features: Sequence[Tensor], size: Sequence[int], text_SD: Tensor, is_base_K: Tensor | None = None
-    ) -> Tensor:
-        """As `forward`, at ``size`` (height, width) in pixels."""
-        return self.resize(self(features, text_SD), size)
+    def row_maps(self, features: Sequence[Tensor], text_SD: Tensor, is_base_K: Tensor | None = None) -> GridMaps:
+        """As `forward`."""
+        return GridMaps(self(features, text_SD), self.resize)
 
-    def decide(self, logits_SHW: Tensor, vocabulary: Vocabulary) -> tuple[Tensor, Tensor]:
-        """Scores and labels of one picture.
+    def labels(self, parts: Iterable[tuple[int, Tensor]], vocabulary: Vocabulary) -> Tensor:
+        """The label of every pixel of one picture.
 
         Args:
-            logits_SHW: What `predict` gave, at the original size.
+            parts: First row and logits (s, H, W) of all rows, a few at a time; gone through twice with
+                ``area_threshold``.
             vocabulary: The K words.
 
         Returns:
-            Scores (K, H, W), or (K + 1, H, W) with the background's last, and their argmax (1, H, W).
+            (H, W) int64, K for the background. The argmax of `scores`, but words are compared by their logits, where
+            the softmax does not round them to the same number.
+        """
+        word_of_S = self._words_of_rows(vocabulary)
+        decision = BackgroundDecision(word_of_S, len(vocabulary), self.smooth is not None, self.prob_threshold)
+        decision.see(parts)
+        if self.area_threshold is not None:
+            decision.silence_small(parts, self.area_threshold)
+        return decision.labels() if self.has_background else decision.words()
+
+    def scores(self, logits_SHW: Tensor, vocabulary: Vocabulary) -> Tensor:
+        """Scores of one picture, all at once.
+
+        Args:
+            logits_SHW: All that `labels` gets.
+            vocabulary: The K words.
+
+        Returns:
+            (K, H, W), or (K + 1, H, W) with the background's last.
         """
         scores_SHW = logits_SHW if self.smooth is not None else logits_SHW.softmax(dim=0)
         scores_KHW = self._best_names(scores_SHW, vocabulary)
-        if self.has_background:
-            scores_KHW = self._with_background(scores_KHW, len(vocabulary))
-        return scores_KHW, scores_KHW.argmax(dim=0, keepdim=True)
+        return self._with_background(scores_KHW, len(vocabulary)) if self.has_background else scores_KHW
 
     def loss(self, *args: object, **kwargs: object) -> dict[str, Tensor]:
         """Refuse to be trained.
@@ -159,17 +176,18 @@ class DenseMapHead(RequestHead):
         asked = {normalise_word(name) for row in range(len(vocabulary)) for name in vocabulary.names(row)}
         return [word for word in self.background_words if normalise_word(word) not in asked]
 
-    def _best_names(self, scores_SHW: Tensor, vocabulary: Vocabulary) -> Tensor:
-        """(K, H, W), or (K + 1, H, W) where there are background words."""
+    def _words_of_rows(self, vocabulary: Vocabulary) -> Tensor:
+        """(S,) the word of every row, in their order; K for the background's."""
         words = len(vocabulary)
         names = [len(vocabulary.names(row)) if self.synonyms == 'max' else 1 for row in range(words)]
-        others = len(self._background_of(vocabulary))
-        if others:
-            names.append(others)
-        if len(scores_SHW) == len(names):
-            return scores_SHW
-        word_of_S = torch.repeat_interleave(torch.tensor(names))
-        return max_over_synonyms(scores_SHW, word_of_S, len(names), dim=0)
+        names.append(len(self._background_of(vocabulary)))
+        return torch.repeat_interleave(torch.tensor(names))
+
+    def _best_names(self, scores_SHW: Tensor, vocabulary: Vocabulary) -> Tensor:
+        """(K, H, W), or (K + 1, H, W) where there are background words."""
+        word_of_S = self._words_of_rows(vocabulary)
+        columns = int(word_of_S[-1]) + 1
+        return scores_SHW if columns == len(word_of_S) else max_over_synonyms(scores_SHW, word_of_S, columns, dim=0)
 
     def _with_background(self, scores_KHW: Tensor, words: int) -> Tensor:
         words_KHW, background_1HW = scores_KHW[:words], scores_KHW[words:]

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.decode_heads.request_head import RequestHead
+from vlm_dense.models.decode_heads.row_maps import RowMaps, resize_rows
 from vlm_dense.registry import MODELS
 
 PAIRS_AT_ONCE = 64  # a quarter of a GiB on 22 x 22 cells
@@ -102,13 +103,12 @@ class FilmPixelHead(RequestHead):
         logits_BKHW = torch.cat(maps).unflatten(0, (batch, words))
         if self.threshold is None:
             return logits_BKHW
-        return functional.pad(logits_BKHW, (0, 0, 0, 0, 0, 1), value=log(self.threshold / (1 - self.threshold)))
+        return functional.pad(logits_BKHW, (0, 0, 0, 0, 0, 1), value=log_odds(self.threshold))
 
-    def predict(
-        self, features: Sequence, size: Sequence[int], text_KD: Tensor, is_base_K: Tensor | None = None
-    ) -> Tensor:
-        """Logits at ``size`` (height, width) in pixels; the label of a pixel is their argmax."""
-        return self.resize(self(features, text_KD), size)
+    def row_maps(self, features: Sequence, text_SD: Tensor, is_base_K: Tensor | None = None) -> RowMaps:
+        """Log-odds that are decoded when they are asked for, and where there is a threshold, the background's."""
+        reduced, grid = self.reduce(features)
+        return DecodedMaps(self, reduced, text_SD, grid)
 
     def reduce(self, features: Sequence) -> tuple[list[Tensor], tuple[int, int]]:
         """The part that needs no word: reduced tokens (B, L, R) per tap, deepest first, and the grid (h, w).
@@ -132,7 +132,8 @@ class FilmPixelHead(RequestHead):
         """The part that needs a word.
 
         Args:
-            reduced: Of each pair's picture, from `reduce`: (P, L, R) per tap, deepest first.
+            reduced: Of each pair's picture, or of the one picture, from `reduce`: (P, L, R) or (1, L, R) per tap,
+                deepest first.
             word_PD: Row of each pair's word.
             grid: h and w.
 
@@ -146,6 +147,39 @@ class FilmPixelHead(RequestHead):
             tokens_PLR = block(tokens_PLR + more_PLR)
         cells_PRhw = tokens_PLR[:, 1:].transpose(1, 2).unflatten(2, grid)
         return self.enlarge(cells_PRhw)[:, 0]
+
+
+class DecodedMaps(RowMaps):
+    """Maps of a `FilmPixelHead`, made anew whenever they are asked for.
+
+    Args:
+        head: Decodes and resizes.
+        reduced: Of `FilmPixelHead.reduce`, per tap (B, L, R).
+        text_KD: One row per word.
+        grid: h and w.
+    """
+
+    def __init__(self, head: FilmPixelHead, reduced: Sequence[Tensor], text_KD: Tensor, grid: tuple[int, int]) -> None:
+        super().__init__(len(text_KD), head.threshold is not None)
+        self.head, self.reduced, self.text_KD, self.grid = head, reduced, text_KD, grid
+
+    def at(self, picture: int, part: slice, size: Sequence[int]) -> Tensor:
+        """As in `RowMaps`."""
+        alone = [tokens_BLR[picture : picture + 1] for tokens_BLR in self.reduced]
+        maps = [
+            self.head.decode(alone, word_PD, self.grid) for word_PD in self.text_KD[part].split(self.head.pairs_at_once)
+        ]
+        return resize_rows(self.head.resize, torch.cat(maps)[None], size)[0]
+
+    def background(self, picture: int, best_HW: Tensor) -> Tensor:
+        """The threshold at every pixel, (H, W)."""
+        assert self.head.threshold is not None
+        return torch.full_like(best_HW, log_odds(self.head.threshold))
+
+
+def log_odds(probability: float) -> float:
+    """Natural logarithm of p / (1 - p)."""
+    return log(probability / (1 - probability))
 
 
 def _plain(channels: int, patch: int) -> nn.Module:

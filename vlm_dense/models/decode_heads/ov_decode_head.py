@@ -4,7 +4,7 @@ Shapes: B images, C channels, D embedding width, K words of the request, H W pix
 has a background puts it in column K, so its logits have K + 1 channels and label K means background.
 """
 
-from abc import ABCMeta, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
@@ -14,15 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vlm_dense.errors import ConfigError, DataError
-from vlm_dense.models.decode_heads.pixels import Pixels, decide_by_gate, join_gate
+from vlm_dense.models.decode_heads.pixels import Pixels, join_gate
 from vlm_dense.models.decode_heads.request_head import RequestHead
+from vlm_dense.models.decode_heads.row_maps import GridMaps
 from vlm_dense.registry import MODELS
 
 IGNORE_INDEX = 255  # mmseg's value for pixels without a label
 PIXEL_LOSS = {'type': 'mmseg.CrossEntropyLoss', 'avg_non_ignore': True}
 
 
-class OVDecodeHead(RequestHead, metaclass=ABCMeta):
+class OVDecodeHead(RequestHead):
     """Turns backbone features into one score map per word of the request.
 
     The same role as mmseg's ``BaseDecodeHead``, which fixes the number of classes when it is built; here
@@ -77,19 +78,26 @@ class OVDecodeHead(RequestHead, metaclass=ABCMeta):
         Returns:
             (B, K, h, w) or, with a background in the last channel, (B, K + 1, h, w).
         """
-        words_BKhw, gate_B1hw = self._score(features, text_KD, is_base_K)
-        if gate_B1hw is None:
-            return words_BKhw
-        return join_gate(self.resize(words_BKhw, gate_B1hw.shape[-2:]), gate_B1hw)
+        maps = self.row_maps(features, text_KD, is_base_K)
+        words_BKhw = maps.logits_BShw
+        for size in maps.through:
+            words_BKhw = self.resize(words_BKhw, size)
+        return words_BKhw if maps.gate_B1hw is None else join_gate(words_BKhw, maps.gate_B1hw)
 
-    def _score(self, features: Sequence, text_KD: Tensor, is_base_K: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Refined and enlarged logits of the classifier, and the gate if there is one."""
+    def row_maps(self, features: Sequence, text_SD: Tensor, is_base_K: Tensor | None = None) -> GridMaps:
+        """Refined logits of the classifier on its grid, and the gate if there is one.
+
+        Where the classifier has a background, that is the last row.
+        """
         pixels = self.embed(features)
-        logits_BKhw = self.classifier(pixels.dense_BDhw, text_KD, is_base_K)
+        logits_BKhw = self.classifier(pixels.dense_BDhw, text_SD, is_base_K)
         if self.refine is not None:
             logits_BKhw = self.refine(logits_BKhw)
         height, width = logits_BKhw.shape[-2:]
-        return self.resize(logits_BKhw, (height * self.upsample, width * self.upsample)), pixels.gate_B1hw
+        through: list[Sequence[int]] = [(height * self.upsample, width * self.upsample)]
+        if pixels.gate_B1hw is not None:
+            through.append(pixels.gate_B1hw.shape[-2:])
+        return GridMaps(logits_BKhw, self.resize, through, pixels.gate_B1hw)
 
     def loss(
         self, features: Sequence, data_samples: Sequence, text_KD: Tensor, is_base_K: Tensor | None = None
@@ -113,16 +121,6 @@ class OVDecodeHead(RequestHead, metaclass=ABCMeta):
             losses[name] = losses[name] + value if name in losses else value
         losses['acc_seg'] = accuracy(logits_BKhw, labels_BHW, ignore_index=self.ignore_index)
         return losses
-
-    def predict(
-        self, features: Sequence, size: Sequence[int], text_KD: Tensor, is_base_K: Tensor | None = None
-    ) -> Tensor:
-        """Logits at ``size`` (height, width) in pixels; the label of a pixel is their argmax."""
-        words_BKhw, gate_B1hw = self._score(features, text_KD, is_base_K)
-        if gate_B1hw is None:
-            return self.resize(words_BKhw, size)
-        both_BKhw = torch.cat([self.resize(words_BKhw, gate_B1hw.shape[-2:]), gate_B1hw], dim=1)
-        return decide_by_gate(self.resize(both_BKhw, size))
 
 
 def stack_labels(data_samples: Sequence) -> Tensor:

@@ -29,13 +29,3 @@ def join_gate(words_BKhw: Tensor, gate_B1hw: Tensor) -> Tensor:
         (B, K + 1, h, w), background last.
     """
     return torch.cat([words_BKhw, gate_B1hw + torch.logsumexp(words_BKhw, dim=1, keepdim=True)], dim=1)
-
-
-def decide_by_gate(logits_BKhw: Tensor) -> Tensor:
-    """Make the argmax background exactly where the gate is above 0, else the best word.
-
-    Args:
-        logits_BKhw: The words' channels, then the gate; the gate is changed in place.
-    """
-    logits_BKhw[:, -1:] += torch.amax(logits_BKhw[:, :-1], dim=1, keepdim=True)
-    return logits_BKhw

@@ -13,7 +13,9 @@ from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
 from vlm_dense.errors import ConfigError
+from vlm_dense.models.decode_heads.row_maps import RowMaps
 from vlm_dense.models.requests import WordRows, vocabulary_of
+from vlm_dense.models.segmentors.picture_maps import PictureMaps, Window
 from vlm_dense.models.sizes import by_size
 from vlm_dense.registry import MODELS
 
@@ -31,7 +33,9 @@ class OVEncoderDecoder(EncoderDecoder):
         decode_head: A head of ``vlm_dense.models.decode_heads``.
         text_bank: ``vlm_dense.TextBank`` or anything with its call.
         kwargs: Other arguments of mmseg's class. ``test_cfg`` is ``dict(mode='whole')`` (the default) or
-            ``dict(mode='slide', crop_size=(h, w), stride=(h, w))``.
+            ``dict(mode='slide', crop_size=(h, w), stride=(h, w))``. The best word of every pixel is found without
+            holding the score maps of all words: ``words_at_once`` changes memory, not results (default: as many as
+            fill 16 MiB). ``keep_scores=True`` puts all maps on the samples as ``seg_logits``, (K, H, W) floats.
     """
 
     def __init__(self, backbone: dict, decode_head: dict, text_bank: dict, **kwargs: object) -> None:
@@ -64,7 +68,7 @@ class OVEncoderDecoder(EncoderDecoder):
         return named
 
     def predict(self, inputs: Tensor, data_samples: Sequence | None = None) -> Sequence:
-        """Score maps (``seg_logits``) and labels (``pred_sem_seg``) at every picture's original size.
+        """Labels (``pred_sem_seg``) at every picture's original size; with ``keep_scores`` also ``seg_logits``.
 
         Padding is taken off first, and pictures of different sizes are answered one size after the other.
 
@@ -81,25 +85,22 @@ class OVEncoderDecoder(EncoderDecoder):
         text_KD, is_base_K = self.request(data_samples, inputs.device)
         samples = list(data_samples or [])
         for rows, images_B3HW in by_size([_unpadded(*pair) for pair in zip(inputs, samples, strict=True)]):
-            self.postprocess_result(self.inference(images_B3HW, text_KD, is_base_K), [samples[row] for row in rows])
+            found = self.inference(images_B3HW, text_KD, is_base_K)
+            for picture, row in enumerate(rows):
+                self._label(samples[row], found, picture, images_B3HW.shape[-2:])
         return samples
 
-    def postprocess_result(self, seg_logits: Tensor, data_samples: Sequence) -> Sequence:
-        """Put logits and labels at the original size on the samples: flip undone, resized.
-
-        mmseg's own resizes what has the right size already, which with many words costs as much as the network.
-        """
-        for logits_KHW, sample in zip(seg_logits, data_samples, strict=True):
-            logits_KHW = self._restore(logits_KHW, sample.metainfo)
-            scores_KHW, labels_1HW = self.decode_head.decide(logits_KHW, vocabulary_of([sample]))
-            sample.set_data(dict(seg_logits=PixelData(data=scores_KHW), pred_sem_seg=PixelData(data=labels_1HW)))
-        return data_samples
-
-    def _restore(self, logits_KHW: Tensor, metainfo: dict) -> Tensor:
-        """One picture's logits at its original size, from those without padding."""
-        if metainfo.get('flip'):
-            logits_KHW = logits_KHW.flip(-1 if metainfo['flip_direction'] == 'horizontal' else -2)
-        return self.decode_head.resize(logits_KHW[None], metainfo['ori_shape'][:2])[0]
+    def _label(self, sample: Any, found: Sequence[Window], picture: int, size: Sequence[int]) -> None:
+        """Put the predictions for one picture of a batch on its sample."""
+        test_cfg = self.test_cfg or {}
+        head, vocabulary = self.decode_head, vocabulary_of([sample])
+        maps = PictureMaps(found, picture, size, sample.metainfo, head.resize, test_cfg.get('words_at_once'))
+        keeps = test_cfg.get('keep_scores', False)
+        parts = list(maps) if keeps else maps
+        sample.set_data(dict(pred_sem_seg=PixelData(data=head.labels(parts, vocabulary)[None])))
+        if keeps:
+            scores_KHW = head.scores(torch.cat([part_sHW for _, part_sHW in parts]), vocabulary)
+            sample.set_data(dict(seg_logits=PixelData(data=scores_KHW)))
 
     def _forward(self, inputs: Tensor, data_samples: Sequence | None = None) -> Tensor:
         """Raw logits (B, K, h, w), or pixel embeddings (B, D, h, w) where no words are given."""
@@ -108,32 +109,25 @@ class OVEncoderDecoder(EncoderDecoder):
             return self.decode_head.embed(features).dense_BDhw
         return self.decode_head(features, *self.request(data_samples, inputs.device))
 
-    def encode_decode(self, inputs: Tensor, text_KD: Tensor, is_base_K: Tensor) -> Tensor:
-        """Logits (B, K, H, W) at the size of the input."""
-        return self.decode_head.predict(self.extract_feat(inputs), inputs.shape[-2:], text_KD, is_base_K)
+    def encode_decode(self, inputs: Tensor, text_KD: Tensor, is_base_K: Tensor) -> RowMaps:
+        """What the head says about pictures or windows of them, on its own grid."""
+        return self.decode_head.row_maps(self.extract_feat(inputs), text_KD, is_base_K)
 
-    def inference(self, inputs: Tensor, text_KD: Tensor, is_base_K: Tensor) -> Tensor:
-        """Logits (B, K, H, W) of the whole picture at once, or averaged over overlapping windows."""
+    def inference(self, inputs: Tensor, text_KD: Tensor, is_base_K: Tensor) -> list[Window]:
+        """The whole picture as one window, or overlapping windows, whose logits are to be averaged."""
         test_cfg = self.test_cfg or {}
         mode = test_cfg.get('mode', 'whole')
+        height, width = inputs.shape[-2:]
         if mode == 'whole':
-            return self.encode_decode(inputs, text_KD, is_base_K)
-        if mode == 'slide':
-            return self.slide_inference(inputs, text_KD, is_base_K)
-        raise ConfigError(f"test_cfg.mode={mode!r}; choose 'whole' or 'slide'.")
-
-    def slide_inference(self, inputs: Tensor, text_KD: Tensor, is_base_K: Tensor) -> Tensor:
-        """Mean of the logits of overlapping windows; the first window tells the number of channels."""
-        sums_BKHW = None
-        count_HW = inputs.new_zeros(inputs.shape[-2:])
-        for rows, columns in windows(inputs.shape[-2:], self.test_cfg['crop_size'], self.test_cfg['stride']):
-            logits_BKhw = self.encode_decode(inputs[..., rows, columns], text_KD, is_base_K)
-            if sums_BKHW is None:
-                sums_BKHW = logits_BKhw.new_zeros(*logits_BKhw.shape[:2], *inputs.shape[-2:])
-            sums_BKHW[..., rows, columns] += logits_BKhw
-            count_HW[rows, columns] += 1
-        assert sums_BKHW is not None
-        return sums_BKHW / count_HW
+            places = [(slice(0, height), slice(0, width))]
+        elif mode == 'slide':
+            places = list(windows((height, width), test_cfg['crop_size'], test_cfg['stride']))
+        else:
+            raise ConfigError(f"test_cfg.mode={mode!r}; choose 'whole' or 'slide'.")
+        return [
+            Window(rows, columns, self.encode_decode(inputs[..., rows, columns], text_KD, is_base_K))
+            for rows, columns in places
+        ]
 
 
 def _unpadded(image_3HW: Tensor, data_sample: Any) -> Tensor:

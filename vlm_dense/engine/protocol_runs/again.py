@@ -1,0 +1,56 @@
+"""Figures anew from kept predictions, by the same protocol or by another one over the same pictures."""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.registry import init_default_scope
+
+from vlm_dense.engine.protocol_runs.loop import PREDICTIONS
+from vlm_dense.engine.protocol_runs.result import RESULT, make_result
+from vlm_dense.engine.protocol_runs.scoring import score
+from vlm_dense.engine.protocol_runs.store import PredictionStore
+from vlm_dense.errors import ConfigError, MissingFileError
+from vlm_dense.evaluation.protocols import find_protocol
+from vlm_dense.evaluation.report import write_json
+from vlm_dense.registry import DATASETS
+
+
+def score_again(out: str, root: str = 'data', name: str | None = None) -> dict[str, Any]:
+    """Score the predictions of a folder and write the result into it.
+
+    Args:
+        out: The ``--out`` folder of a test by protocol.
+        root: Folder of all data sets.
+        name: Another protocol; its result goes to ``<name>.json``. By default that of the predictions, whose result
+            goes to ``result.json``.
+
+    Returns:
+        The result, see `make_result`.
+
+    Raises:
+        MissingFileError: If the folder holds no predictions.
+        ConfigError: If the protocol has other parts than the predictions.
+        DataError: If pictures have no predictions, or contradict the annotations.
+    """
+    init_default_scope('mmengine')
+    folder = Path(out, PREDICTIONS)
+    begun = sorted(path.parent for path in folder.glob('**/request.json'))
+    if not begun:
+        raise MissingFileError(f'{folder} holds no predictions; name the --out folder of a test by protocol.')
+    own = PredictionStore(begun[0]).request()['protocol']
+    protocol = find_protocol(name or own)
+    stores = {part.name: PredictionStore(folder / part.name) for part in protocol.parts}
+    if {store.folder for store in stores.values()} != set(begun):
+        raise ConfigError(
+            f'{folder} was made by {own}, whose data sets are not those of {protocol.name}; choose another.'
+        )
+    figures = {}
+    for part in protocol.parts:
+        below = part.below(str(Path(root)))
+        dataset = DATASETS.build(dict(below.dataset, pipeline=[]))
+        store = stores[part.name]
+        settings = dict(metric=below.metric, truth=below.truth)
+        figures[part.name] = score(settings, dataset, store, store.request()['words'])
+    result = make_result(protocol, figures, stores)
+    write_json(str(Path(out, RESULT if protocol.name == own else f'{protocol.name}.json')), result)
+    return result

@@ -1,0 +1,57 @@
+"""Names of requests: what was asked, of which weights, by which program."""
+
+import hashlib
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmdet', 'mmsegmentation', 'open_clip_torch', 'faster-coco-eval')
+BLOCK = 2**22
+
+
+def hash_settings(settings: Any) -> str:
+    """SHA-256 of nested settings, whatever the order of their keys."""
+    text = json.dumps(settings, sort_keys=True, default=repr, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def hash_file(path: str) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with Path(path).open('rb') as content:
+        while block := content.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def hash_weights(model: nn.Module) -> str:
+    """SHA-256 of all parameters and buffers with their names, frozen ones included."""
+    digest = hashlib.sha256()
+    for name, tensor in [*sorted(model.named_parameters()), *sorted(model.named_buffers())]:
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Of this package, of what it stands on, and of Python."""
+    import vlm_dense
+
+    return {
+        'vlm_dense': vlm_dense.__version__,
+        'python': platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+def prompt_of(bank: Any) -> Any:
+    """The prompt set, template or templates that a text bank uses; None where it does not tell."""
+    for inner in (bank, getattr(bank, 'bank', None)):
+        if (prompt := getattr(inner, 'prompt', None)) is not None:
+            return prompt if isinstance(prompt, str) else list(prompt)
+    return None
