@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation_support import coco_scene, run_processes
+from evaluation_support import coco_records, coco_scene, run_processes
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -31,21 +31,7 @@ def evaluate(ann_file, samples, words=WORDS, base=BASE, size=None, **kwargs):
 def oracle(ann_file, samples, iou_type='bbox'):
     """AP50 and AP of every word in percent from pycocotools."""
     truth = COCO(ann_file)
-    results = []
-    for sample in samples:
-        found = sample['pred_instances']
-        for row in range(len(found['scores'])):
-            x1, y1, x2, y2 = found['bboxes'][row].double().tolist()
-            entry = dict(
-                image_id=sample['img_id'],
-                category_id=int(found['labels'][row]) * 3 + 2,
-                score=float(found['scores'][row]),
-            )
-            if iou_type == 'bbox':
-                entry['bbox'] = [x1, y1, x2 - x1, y2 - y1]
-            else:
-                entry['segmentation'] = found['masks'][row]
-            results.append(entry)
+    results = coco_records(samples, iou_type)
     evaluation = COCOeval(truth, truth.loadRes(results), iou_type)
     evaluation.evaluate()
     evaluation.accumulate()

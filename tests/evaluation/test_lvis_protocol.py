@@ -2,30 +2,14 @@
 
 import numpy as np
 import pytest
-from evaluation_support import coco_scene
+from evaluation_support import federated_scene
 from test_base_novel_box_metric import WORDS, evaluate
 
-from vlm_dense.evaluation import base_novel_box_metric
-from vlm_dense.evaluation.average_precision import keep_best_per_image
+from vlm_dense.errors import DataError
+from vlm_dense.evaluation import BaseNovelBoxMetric
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
-
-
-def federated(seed):
-    """Pictures where annotators confirmed the absence of some categories, or did not box all of one."""
-    truth, samples = coco_scene(seed)
-    rng = np.random.default_rng(seed)
-    for annotation in truth['annotations']:
-        annotation['iscrowd'] = 0
-    for image in truth['images']:
-        present = {a['category_id'] for a in truth['annotations'] if a['image_id'] == image['id']}
-        absent = [c['id'] for c in truth['categories'] if c['id'] not in present]
-        image['neg_category_ids'] = [c for c in absent if rng.random() < 0.4]
-        image['not_exhaustive_category_ids'] = [c for c in present if rng.random() < 0.3]
-    for category, frequency in zip(truth['categories'], 'frcfrc', strict=True):
-        category['frequency'] = frequency
-    return truth, samples
 
 
 def iou(a, b):
@@ -94,11 +78,10 @@ def loops(truth, samples, limit):
 
 @pytest.mark.parametrize('limit', [300, 5])
 @pytest.mark.parametrize('seed', range(4))
-def test_equals_plain_loops(seed, limit, write_json, monkeypatch):
-    monkeypatch.setattr(base_novel_box_metric, 'LVIS_LIMIT', limit)
-    truth, samples = federated(seed)
+def test_equals_plain_loops(seed, limit, write_json):
+    truth, samples = federated_scene(seed)
     base = [word for word, category in zip(WORDS, truth['categories'], strict=True) if category['frequency'] != 'r']
-    figures = evaluate(write_json(truth), samples, base=base, lvis_style=True)
+    figures = evaluate(write_json(truth), samples, base=base, lvis_style=True, cap=f'picture:{limit}')
     ap50_C, ap_C = loops(truth, samples, limit)
     rare_C = np.array([category['frequency'] == 'r' for category in truth['categories']])
     assert figures['novel_ap'] == pytest.approx(np.nanmean(ap_C[rare_C]), abs=1e-9)
@@ -108,8 +91,19 @@ def test_equals_plain_loops(seed, limit, write_json, monkeypatch):
     assert ordinary['all_ap50'] != pytest.approx(figures['all_ap50'], abs=1e-3)
 
 
-def test_the_cap_keeps_the_best_over_all_words():
-    scores = [0.2, 0.9, 0.5, 0.5]
-    detections = [dict(image_id=row % 2, category_id=row, score=score) for row, score in enumerate(scores)]
-    kept = keep_best_per_image(detections, 1)
-    assert [(one['image_id'], one['score']) for one in kept] == [(0, 0.5), (1, 0.9)]
+def test_the_cap_of_lvis_is_300_per_picture(write_json):
+    ann_file = write_json(federated_scene(0)[0])
+    metric = BaseNovelBoxMetric(ann_file, lvis_style=True)
+    assert str(metric.cap) == 'picture:300'
+    assert metric.cap.in_words == '300 detections per picture over all words'
+
+
+def test_annotations_without_negative_lists_are_refused(write_json):
+    truth, samples = federated_scene(0)
+    del truth['images'][3]['neg_category_ids']
+    with pytest.raises(DataError, match=r'1 pictures \(first id: 3\).*neg_category_ids'):
+        evaluate(write_json(truth), samples, lvis_style=True)
+    truth, samples = federated_scene(0)
+    del truth['categories'][0]['frequency']
+    with pytest.raises(DataError, match='frequency'):
+        evaluate(write_json(truth), samples, lvis_style=True)
