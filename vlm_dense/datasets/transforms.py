@@ -4,6 +4,7 @@ from typing import Any
 
 from mmcv.transforms import BaseTransform
 
+from vlm_dense.datasets.phrase_grounding import phrase_vocabulary
 from vlm_dense.errors import ConfigError
 from vlm_dense.registry import TRANSFORMS
 from vlm_dense.text.vocabulary import Vocabulary
@@ -16,30 +17,43 @@ class AttachVocabulary(BaseTransform):
     Place it last, after ``PackDetInputs`` or ``PackSegInputs``. Labels of the sample are indices into these words, so
     a data set of base boxes takes ``dict(file=..., only='base')`` here and in its own ``vocabulary``.
 
+    Without a vocabulary every sample asks for the ``phrases`` in its metainfo, which `PhraseGroundingDataset` gives.
+
     Args:
-        vocabulary: Anything ``Vocabulary.build`` accepts.
+        vocabulary: Anything ``Vocabulary.build`` accepts, or None.
 
     Raises:
         VocabularyError: If the words cannot be used.
         MissingFileError: If the file with the words is not there.
     """
 
-    def __init__(self, vocabulary: Any) -> None:
-        self.vocabulary = Vocabulary.build(vocabulary)
+    def __init__(self, vocabulary: Any = None) -> None:
+        self.vocabulary = None if vocabulary is None else Vocabulary.build(vocabulary)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Attach the vocabulary to ``results['data_samples']``.
 
         Raises:
-            ConfigError: If the pipeline has not packed a data sample yet.
+            ConfigError: If the pipeline has not packed a data sample yet, or there are neither words nor phrases.
         """
         if 'data_samples' not in results:
             raise ConfigError(
                 "AttachVocabulary found no 'data_samples'; place it last in the pipeline, after PackDetInputs or "
                 'PackSegInputs.'
             )
-        results['data_samples'].set_metainfo({'vocabulary': self.vocabulary})
+        sample = results['data_samples']
+        sample.set_metainfo({'vocabulary': self.vocabulary or self._own_phrases(sample)})
         return results
 
+    def _own_phrases(self, sample: Any) -> Vocabulary:
+        phrases = sample.get('phrases')
+        if not phrases:
+            raise ConfigError(
+                f'AttachVocabulary has no words, and {sample.get("img_path", "the sample")} brings no phrases; give '
+                'vocabulary=..., or a data set whose samples have phrases.'
+            )
+        return phrase_vocabulary(phrases)[0]
+
     def __repr__(self) -> str:
-        return f'{type(self).__name__}({len(self.vocabulary)} words)'
+        asked = 'phrases of the sample' if self.vocabulary is None else f'{len(self.vocabulary)} words'
+        return f'{type(self).__name__}({asked})'
