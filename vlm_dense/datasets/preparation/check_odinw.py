@@ -3,6 +3,7 @@
 from vlm_dense.datasets.odinw import odinw_sets
 from vlm_dense.datasets.preparation.check_boxes import (
     PICTURES,
+    box_keys,
     by_file_name,
     check_ids,
     check_pictures,
@@ -14,7 +15,7 @@ from vlm_dense.datasets.preparation.workplace import Workplace
 def check_odinw(work: Workplace, suite: str) -> None:
     """Check ids, class lists, pictures and sizes of every data set of a suite."""
     for row in odinw_sets(suite):
-        document = read_document(work, row.annotations)
+        document = read_document(work, row.annotations, box_keys())
         if document is None:
             continue
         work.count(PICTURES, len(document['images']), row.annotations)

@@ -87,6 +87,10 @@ def table(result: Mapping[str, Any]) -> str:
         f'asked:    {", ".join(words[:3]) or "the phrases of every picture"}{", ..." if len(words) > 3 else ""}',
         f'by:       {result["recipe"]}, weights {result["weights"]["sha256"][:8]}',
         *(f'  {name:{width}}  {_shown(figures.get(name))}' for name in names),
+        *(
+            f'  {part:{width}}  ' + '  '.join(f'{name} {_shown(of.get(name))}' for name in result['headline'])
+            for part, of in result.get('parts', {}).items()
+        ),
     ]
     return '\n'.join(lines)
 
