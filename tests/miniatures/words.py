@@ -1,11 +1,11 @@
 """Flickr30k Entities, RefCOCO and ODinW."""
 
-import json
 import tarfile
 from pathlib import Path
 
 from miniatures.boxes import as_json, box, image
 from miniatures.packing import photograph, write_files, write_tar, write_zip
+from vlm_dense.datasets.odinw import odinw_sets
 
 OBJECT = [{'supercategory': 'object', 'id': 1, 'name': 'object'}]
 REFCOCO_PARTS = {
@@ -69,14 +69,11 @@ def add_mdetr(archives_dir: Path, files: dict[str, bytes]) -> None:
 
 def place_odinw(root: Path, suite: str) -> None:
     """One picture with one object for every data set of a suite."""
-    rows = json.loads(
-        (Path(__file__).parents[2] / 'vlm_dense/datasets/preparation/odinw.json').read_text(encoding='utf-8')
-    )[suite]
-    for seed, row in enumerate(rows):
-        categories = [{'id': number, 'name': name} for number, name in enumerate(row['classes'], 1)]
+    for seed, row in enumerate(odinw_sets(suite)):
+        categories = [{'id': number, 'name': name} for number, name in enumerate(row.classes, 1)]
         document = {
             'images': [image(1, 'one.jpg')],
             'annotations': [box(1, 1, 1, (3, 3, 20, 20))],
             'categories': categories,
         }
-        write_files(root, {row['annotations']: as_json(document), f'{row["pictures"]}one.jpg': photograph(seed)})
+        write_files(root, {row.annotations: as_json(document), f'{row.pictures}one.jpg': photograph(seed)})

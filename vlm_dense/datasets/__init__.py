@@ -2,6 +2,7 @@
 
 from vlm_dense.datasets.detection import VocabularyCocoDataset
 from vlm_dense.datasets.load_label_map import LoadLabelMap
+from vlm_dense.datasets.odinw import OdinwSet, odinw_sets
 from vlm_dense.datasets.phrase_cut import PhraseCutDataset
 from vlm_dense.datasets.phrase_grounding import PhraseGroundingDataset
 from vlm_dense.datasets.phrase_mask import LoadPhraseMask
@@ -13,9 +14,11 @@ __all__ = [
     'AttachVocabulary',
     'LoadLabelMap',
     'LoadPhraseMask',
+    'OdinwSet',
     'PhraseCutDataset',
     'PhraseGroundingDataset',
     'VocabularyCocoDataset',
     'VocabularySegDataset',
+    'odinw_sets',
     'vocabulary_path',
 ]

@@ -5,6 +5,7 @@ import copy
 import io
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from mmdet.datasets import CocoDataset
@@ -13,7 +14,7 @@ from vlm_dense.datasets.picture_errors import PictureErrors, require_file
 from vlm_dense.datasets.words import whole_vocabulary
 from vlm_dense.errors import ConfigError, DataError, MissingFileError
 from vlm_dense.registry import DATASETS
-from vlm_dense.text.vocabulary import Vocabulary
+from vlm_dense.text.vocabulary import Vocabulary, normalise_word
 
 COCO_IMAGE_HOST = 'http://images.cocodataset.org/'
 ANNOTATION_REMEDY = 'check data_root and ann_file in the config.'
@@ -27,7 +28,8 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
     order of the file). With ``dict(file=..., only='base')`` the file's categories are compared with the whole list
     and the objects of the remaining words are left out.
 
-    LVIS v1 files, whose pictures have a ``coco_url`` in place of a ``file_name``, are read too.
+    Names are compared as words are: case and white space do not matter. LVIS v1 files, whose pictures have a
+    ``coco_url`` in place of a ``file_name``, are read too.
 
     Args:
         vocabulary: Anything ``Vocabulary.build`` accepts.
@@ -35,6 +37,9 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
             to leave their objects out (as OV-COCO's 65 of 80 names need).
         objects: ``'all'``, or ``'base'`` to leave out objects of novel words while labels keep counting all words
             (ViLD trains so: all words stand in the softmax, the novel ones without objects).
+        category_words: The word of categories whose names in the file are no words, or None to leave one's objects out.
+        path_parts: How many of the last parts of a ``file_name`` lead to the picture, 0 for all. Objects365 v2 writes
+            ``images/v1/patch8/objects365_v1_00420917.jpg`` for ``patch8/objects365_v1_00420917.jpg``: 2.
         box_slack: Pixels by which a box may reach over the edge of its picture, for files with rounded numbers.
         remedy: Last part of the messages about missing or damaged files: how to get the data.
         kwargs: Arguments of mmdet's ``CocoDataset``.
@@ -51,6 +56,8 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
         vocabulary: Any,
         other_categories: str = 'refuse',
         objects: str = 'all',
+        category_words: Mapping[str, str | None] | None = None,
+        path_parts: int = 0,
         box_slack: float = 2.0,
         remedy: str = ANNOTATION_REMEDY,
         **kwargs: Any,
@@ -60,6 +67,8 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
         if objects not in ('all', 'base'):
             raise ConfigError(f"objects is '{objects}'; write 'all' or 'base'.")
         self.objects = objects
+        self.category_words = dict(category_words or {})
+        self.path_parts = path_parts
         try:
             self.vocabulary = Vocabulary.build(vocabulary)
         except MissingFileError as error:
@@ -86,6 +95,8 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
             image = dict(coco.load_imgs([image_id])[0], img_id=image_id)
             if 'file_name' not in image and 'coco_url' in image:
                 image['file_name'] = image['coco_url'].replace(COCO_IMAGE_HOST, '')
+            if self.path_parts:
+                image['file_name'] = '/'.join(image['file_name'].split('/')[-self.path_parts :])
             annotations = coco.load_anns(coco.get_ann_ids(img_ids=[image_id]))
             data_list.append(self.parse_data_info({'raw_img_info': image, 'raw_ann_info': annotations}))
         return data_list
@@ -122,9 +133,19 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
         return coco
 
     def _category_ids(self, coco: Any) -> dict[str, int]:
-        ids = {category['name']: category['id'] for category in coco.dataset['categories']}
-        only_words = [word for word in self.expected_words if word not in ids]
-        only_file = [name for name in ids if name not in self.expected_words]
+        """The category id of every word that the file has, by the vocabulary's spelling."""
+        renamed = ((self.category_words.get(one['name'], one['name']), one['id']) for one in coco.dataset['categories'])
+        named = [(name, category) for name, category in renamed if name is not None]
+        ids = {normalise_word(name): category for name, category in named}
+        if len(ids) < len(named):
+            twice = [name for name, category in named if ids[normalise_word(name)] != category]
+            raise DataError(
+                f'{self.ann_file}: several categories have the name {_some(twice)}, as words are compared; correct the '
+                'file, or give them different category_words.'
+            )
+        expected = {normalise_word(word) for word in self.expected_words}
+        only_words = [word for word in self.expected_words if normalise_word(word) not in ids]
+        only_file = [name for name, _ in named if normalise_word(name) not in expected]
         if self.other_categories == 'drop':
             only_file = []
         if only_words or only_file:
@@ -133,7 +154,8 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
                 f'only in the vocabulary: {_some(only_words)}. Correct the words, or the file; other_categories='
                 "'drop' leaves out what only the file has."
             )
-        return ids
+        words = ((word, ids.get(normalise_word(word))) for word in self.vocabulary.words)
+        return {word: category for word, category in words if category is not None}
 
     def _check_box(self, annotation: dict, image: dict) -> None:
         x, y, width, height = box = annotation['bbox']

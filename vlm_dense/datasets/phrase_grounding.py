@@ -24,7 +24,8 @@ class PhraseGroundingDataset(PictureErrors, BaseDataset):
     (``finetune_{refcoco,refcoco+,refcocog}_{val,testA,testB,test}.json``). They are COCO's layout with one entry of
     ``images`` per sentence, ``caption``. Where an entry has ``tokens_positive_eval``, these places in the caption are
     the phrases, and a box belongs to every phrase whose place is among its ``tokens_positive``; phrases without boxes
-    are not in that list. Otherwise the caption as a whole is the phrase.
+    are not in that list, and sentences with an empty list, of which nothing can be asked, are left out. Otherwise the
+    caption as a whole is the phrase.
 
     An entry has ``phrases``, strings as they stand in the caption, and ``phrase_boxes``, for each phrase its boxes xyxy
     in pixels of the picture; ``instances`` holds all boxes with the phrase's row in `phrase_vocabulary` as label.
@@ -62,7 +63,7 @@ class PhraseGroundingDataset(PictureErrors, BaseDataset):
             for annotation in content['annotations']:
                 boxes[annotation['image_id']].append(annotation)
             images = sorted(content['images'], key=lambda image: image['id'])
-            data_list = [self._entry(image, boxes[image['id']], folder) for image in images]
+            entries = [self._entry(image, boxes[image['id']], folder) for image in images]
         except DataError:
             raise
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, IndexError) as error:
@@ -70,8 +71,9 @@ class PhraseGroundingDataset(PictureErrors, BaseDataset):
                 f"annotation file {self.ann_file} is not in MDETR's layout ({type(error).__name__}: {error}); "
                 f'{self.remedy}'
             ) from error
+        data_list = [entry for entry in entries if entry['phrases']]
         if not data_list:
-            raise DataError(f'annotation file {self.ann_file} lists no sentences; {self.remedy}')
+            raise DataError(f'annotation file {self.ann_file} lists no sentence with phrases; {self.remedy}')
         return data_list
 
     def _entry(self, image: dict, annotations: list[dict], folder: Path) -> dict[str, Any]:

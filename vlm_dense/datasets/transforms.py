@@ -34,7 +34,7 @@ class AttachVocabulary(BaseTransform):
         """Attach the vocabulary to ``results['data_samples']``.
 
         Raises:
-            ConfigError: If the pipeline has not packed a data sample yet, or there is neither a vocabulary nor a phrase.
+            ConfigError: If the pipeline has not packed a data sample yet, or there are neither words nor phrases.
         """
         if 'data_samples' not in results:
             raise ConfigError(

@@ -72,7 +72,7 @@ class PhraseGroundingMetric(PerImageMetric):
             if sample.get('phrases') is None or sample.get('phrase_boxes') is None:
                 raise ConfigError(
                     "PhraseGroundingMetric: a sample brings no 'phrases' and 'phrase_boxes'; evaluate a "
-                    'vlm_dense.PhraseGroundingDataset with dict(type="vlm_dense.AttachVocabulary") last in its pipeline.'
+                    'vlm_dense.PhraseGroundingDataset, with dict(type="vlm_dense.AttachVocabulary") at its end.'
                 )
             self.results.append(dict(image=sample['img_id'], ranks=self._ranks(sample)))
 
