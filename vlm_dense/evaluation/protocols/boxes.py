@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from vlm_dense.datasets.odinw import odinw_sets
 from vlm_dense.evaluation.detection_cap import DetectionCap
 from vlm_dense.evaluation.protocols.protocol import VOCABULARIES, Part, Protocol, shipped
 
 PER_WORD, PER_PICTURE, FIXED = 'picture_and_word:100', 'picture:300', 'word:10000'
 OV_COCO = 'Bansal et al., arXiv 1804.04340; split of Zareian et al., arXiv 2011.10678'
+OBJECTS365 = 'Shao et al., ICCV 2019'
 LVIS = 'Gupta et al., arXiv 1908.03195'
 ALL_FIGURES = dict(iou_types=('bbox', 'segm'), masks='where_given')
 
@@ -17,15 +19,26 @@ def _counted(cap: str) -> str:
     return DetectionCap.parse(cap).in_words
 
 
-def _boxes(folder: str, ann_file: str, pictures: str, words: Any, asked: Any = None, **metric: Any) -> Part:
+def _boxes(
+    folder: str,
+    ann_file: str,
+    pictures: str,
+    words: Any,
+    name: str = '',
+    category_words: dict[str, str] | None = None,
+    path_parts: int = 0,
+    **metric: Any,
+) -> Part:
     """A COCO-format file.
 
     Args:
         folder: Below the folder of all data sets.
         ann_file: Below ``folder``.
         pictures: Below ``folder``.
-        words: The words of the file.
-        asked: The words to ask with, where they are others.
+        words: What to ask for.
+        name: Of the part.
+        category_words: The words of categories whose names are none.
+        path_parts: As in `VocabularyCocoDataset`.
         metric: Settings of the metric.
     """
     dataset = dict(
@@ -35,11 +48,18 @@ def _boxes(folder: str, ann_file: str, pictures: str, words: Any, asked: Any = N
         data_prefix=dict(img=pictures),
         vocabulary=words,
         other_categories='drop',
+        category_words=category_words,
+        path_parts=path_parts,
         remedy='run tools/data/prepare.py (docs/datasets.md).',
         test_mode=True,
     )
-    scored = dict(type='vlm_dense.BaseNovelBoxMetric', ann_file=f'{{root}}/{folder}/{ann_file}', **metric)
-    return Part(asked or words, dataset, scored)
+    scored = dict(
+        type='vlm_dense.BaseNovelBoxMetric',
+        ann_file=f'{{root}}/{folder}/{ann_file}',
+        category_words=category_words,
+        **metric,
+    )
+    return Part(words, dataset, scored, name=name)
 
 
 def _half(name: str, base: bool) -> dict[str, list[str]]:
@@ -82,27 +102,63 @@ def _lvis(name: str, title: str, part: str, cap: str, headline: tuple[str, ...],
     )
 
 
-BOXES = (
-    Protocol(
-        name='coco',
+def _coco_style(
+    name: str, title: str, split: str, source: str, headline: tuple[str, ...], *place: Any, **how: Any
+) -> Protocol:
+    """COCO's rules on the annotations at ``place``, arguments of `_boxes`."""
+    figures = dict(cap=PER_WORD, figures=('coco', 'slices'), **ALL_FIGURES)
+    return Protocol(
+        name=name,
         kind='boxes',
-        title='COCO zero-shot: AP over 80 words',
-        split='val2017, 5,000 pictures',
+        title=title,
+        split=split,
         cap=_counted(PER_WORD),
-        source='Lin et al., arXiv 1405.0312',
-        data='coco',
-        headline=('ap', 'ap50', 'ap75'),
-        parts=(
-            _boxes(
-                'coco',
-                'annotations/instances_val2017.json',
-                'val2017/',
-                dict(dataset='coco'),
-                cap=PER_WORD,
-                figures=('coco', 'slices'),
-                **ALL_FIGURES,
-            ),
-        ),
+        source=source,
+        data=name,
+        headline=headline,
+        parts=(_boxes(*place, **how, **figures),),
+    )
+
+
+def _odinw(suite: str) -> Protocol:
+    sets = odinw_sets(suite)
+    parts = tuple(
+        _boxes(
+            'odinw',
+            one.annotations.removeprefix('odinw/'),
+            one.pictures.removeprefix('odinw/'),
+            dict(words=list(one.words)),
+            name=one.name,
+            category_words=one.category_words or None,
+            cap=PER_WORD,
+            figures=('coco',),
+        )
+        for one in sets
+    )
+    return Protocol(
+        name=suite,
+        kind='boxes',
+        title=f'ODinW-{len(sets)}: AP averaged over {len(sets)} data sets, each asked for its own words',
+        split='the validation or test part of each data set, as in mmdet',
+        cap=_counted(PER_WORD),
+        source='Li et al. (ELEVATER), arXiv 2204.08790; Li et al. (GLIP), arXiv 2112.03857',
+        data=suite,
+        headline=('ap', 'ap50'),
+        parts=parts,
+    )
+
+
+BOXES = (
+    _coco_style(
+        'coco',
+        'COCO zero-shot: AP over 80 words',
+        'val2017, 5,000 pictures',
+        'Lin et al., arXiv 1405.0312',
+        ('ap', 'ap50', 'ap75'),
+        'coco',
+        'annotations/instances_val2017.json',
+        'val2017/',
+        dict(dataset='coco'),
     ),
     _ov_coco(
         'ov_coco',
@@ -161,4 +217,52 @@ BOXES = (
     _lvis('lvis_val_fixed', 'LVIS v1 val: Fixed AP over 1,203 words', 'val', FIXED, ('ap', 'apr', 'apc', 'apf')),
     _lvis('lvis_minival', 'LVIS v1 minival: AP', 'minival', PER_PICTURE, ('ap', 'apr', 'apc', 'apf')),
     _lvis('lvis_minival_fixed', 'LVIS v1 minival: Fixed AP', 'minival', FIXED, ('ap', 'apr', 'apc', 'apf')),
+    _coco_style(
+        'objects365_v1',
+        'Objects365 v1, transfer: AP over 365 words',
+        'val',
+        OBJECTS365,
+        ('ap', 'ap50'),
+        'objects365v1',
+        'annotations/objects365_val.json',
+        'val/',
+        dict(dataset='objects365_v1'),
+    ),
+    _coco_style(
+        'objects365_v2',
+        'Objects365 v2, transfer: AP over 365 words',
+        'val, 80,000 pictures',
+        OBJECTS365,
+        ('ap', 'ap50'),
+        'objects365v2',
+        'annotations/zhiyuan_objv2_val.json',
+        'val/',
+        dict(dataset='objects365_v2'),
+        path_parts=2,
+    ),
+    _coco_style(
+        'voc2007',
+        "PASCAL VOC 2007, transfer: AP50 over 20 words by COCO's rules",
+        'test, 4,952 pictures',
+        'Everingham et al., IJCV 2010; as Gu et al. (ViLD), arXiv 2104.13921, report it',
+        ('ap50', 'ap'),
+        'VOCdevkit/VOC2007',
+        'annotations/voc07_test.json',
+        'JPEGImages/',
+        shipped('voc20'),
+        category_words=dict(diningtable='dining table', pottedplant='potted plant', tvmonitor='tv monitor'),
+    ),
+    _coco_style(
+        'ade20k_instance',
+        'ADE20K instances: AP of masks and boxes over 100 words',
+        'validation, 2,000 pictures',
+        'Zhou et al., arXiv 1608.05442; categories of mmdet',
+        ('segm_ap', 'ap'),
+        'ade/ADEChallengeData2016',
+        'ade20k_instance_val.json',
+        'images/validation/',
+        dict(dataset='ade20k_instance'),
+    ),
+    _odinw('odinw13'),
+    _odinw('odinw35'),
 )
