@@ -1,10 +1,12 @@
 """Label maps of 8 and 16 bits: what their numbers become, what is refused, and what mmseg's steps do to them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from mmseg.models import SegDataPreProcessor
 from PIL import Image
 
@@ -13,8 +15,15 @@ from vlm_dense.errors import ConfigError, DataError, MissingFileError
 from vlm_dense.registry import TRANSFORMS
 
 READ_LABELS = {'type': 'vlm_dense.LoadLabelMap'}
-PACK = {'type': 'mmseg.PackSegInputs'}
-READ_PICTURE = {'type': 'mmseg.LoadImageFromFile', 'imdecode_backend': 'pillow'}
+PACK = {'type': 'PackSegInputs'}
+READ_PICTURE = {'type': 'LoadImageFromFile', 'imdecode_backend': 'pillow'}
+
+
+@pytest.fixture(autouse=True)
+def _mmseg_names() -> Iterator[None]:
+    """Steps are found by mmseg's names, whatever scope another test left behind."""
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        yield
 
 
 def words(count: int) -> list[str]:
@@ -127,12 +136,12 @@ def test_words_that_are_not_asked_for_are_ignored_beyond_8_bits(tmp_path):
 
 def test_mmseg_loader_reads_8_bits_alike_and_is_refused_beyond(tmp_path):
     write_set(tmp_path, np.array([[0, 1], [20, 255]], dtype=np.uint8))
-    theirs = (READ_PICTURE, {'type': 'mmseg.LoadAnnotations'}, PACK)
+    theirs = (READ_PICTURE, {'type': 'LoadAnnotations'}, PACK)
     for background in (False, True):
         options = {'vocabulary': words(20), 'first_label': 1, 'background': background}
         found = labels_of(data_set(tmp_path, pipeline=theirs, **options))
         np.testing.assert_array_equal(found, labels_of(data_set(tmp_path, **options)))
-    inside = [{'type': 'mmseg.TestTimeAug', 'transforms': [[{'type': 'LoadAnnotations'}], [PACK]]}]
+    inside = [{'type': 'TestTimeAug', 'transforms': [[{'type': 'LoadAnnotations'}], [PACK]]}]
     with pytest.raises(ConfigError, match=r'vlm_dense\.LoadLabelMap'):
         data_set(tmp_path, pipeline=inside, vocabulary=words(300))
 
@@ -159,17 +168,17 @@ def test_files_and_samples_that_are_no_label_maps(tmp_path):
 
 # 6 x 6, so that scaling by 2 and mirroring are easy to say.
 VALUES_HW = np.array([[0, 255, 256], [511, 846, 65535], [1, 2, 300]], dtype=np.uint16).repeat(2, 0).repeat(2, 1)
-PAD = {'type': 'mmcv.Pad', 'size': (8, 8), 'pad_val': {'img': 0, 'seg': 65535}}
+PAD = {'type': 'Pad', 'size': (8, 8), 'pad_val': {'img': 0, 'seg': 65535}}
 
 
 @pytest.mark.parametrize(
     ('step', 'change'),
     [
-        ({'type': 'mmseg.Resize', 'scale': (12, 12)}, lambda labels: labels.repeat(2, 0).repeat(2, 1)),
-        ({'type': 'mmseg.Resize', 'scale': (12, 12), 'keep_ratio': True}, lambda x: x.repeat(2, 0).repeat(2, 1)),
-        ({'type': 'mmseg.RandomFlip', 'prob': 1.0}, lambda labels: labels[:, ::-1]),
+        ({'type': 'Resize', 'scale': (12, 12)}, lambda labels: labels.repeat(2, 0).repeat(2, 1)),
+        ({'type': 'Resize', 'scale': (12, 12), 'keep_ratio': True}, lambda x: x.repeat(2, 0).repeat(2, 1)),
+        ({'type': 'RandomFlip', 'prob': 1.0}, lambda labels: labels[:, ::-1]),
         (PAD, lambda labels: np.pad(labels, (0, 2), constant_values=65535)[:8, :8]),
-        ({'type': 'mmseg.RandomCrop', 'crop_size': (6, 6), 'ignore_index': 65535}, lambda labels: labels),
+        ({'type': 'RandomCrop', 'crop_size': (6, 6), 'ignore_index': 65535}, lambda labels: labels),
     ],
     ids=['resize', 'rescale', 'flip', 'pad', 'crop'],
 )
@@ -181,7 +190,7 @@ def test_steps_of_mmseg_keep_16_bits(tmp_path, step, change):
 
 def test_rotated_corners_are_ignored(tmp_path):
     write_set(tmp_path, np.full((20, 20), 846, dtype=np.uint16), '.tif')
-    step = {'type': 'mmseg.RandomRotate', 'prob': 1.0, 'degree': (45, 45.001), 'seg_pad_val': 65535}
+    step = {'type': 'RandomRotate', 'prob': 1.0, 'degree': (45, 45.001), 'seg_pad_val': 65535}
     found = labels_of(data_set(tmp_path, (step,), '.tif', vocabulary=words(847), background=False))
     assert set(np.unique(found)) == {846, 65535}
     assert (found[0, 0], found[10, 10]) == (65535, 846)
@@ -192,7 +201,7 @@ def test_crop_looks_for_variety_among_labels_that_count(tmp_path):
     values_HW = np.full((8, 40), 255, dtype=np.uint16)
     values_HW[:4, 30:], values_HW[4:, 30:] = 400, 401
     write_set(tmp_path, values_HW, '.tif')
-    step = {'type': 'mmseg.RandomCrop', 'crop_size': (8, 10), 'cat_max_ratio': 0.75, 'ignore_index': 65535}
+    step = {'type': 'RandomCrop', 'crop_size': (8, 10), 'cat_max_ratio': 0.75, 'ignore_index': 65535}
     dataset = data_set(tmp_path, (step,), '.tif', vocabulary=words(847), background=False)
     np.random.seed(0)
     varied = [len(np.unique(labels_of(dataset))) > 1 for _ in range(40)]

@@ -1,11 +1,13 @@
 """A class numbered 255 and ignored pixels, from the file through padding, loss and metric to the drawing."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
 from mmengine.structures import PixelData
 from mmseg.models import SegDataPreProcessor
 from mmseg.visualization import SegLocalVisualizer
@@ -22,6 +24,13 @@ SIDE = 64
 IGNORED = 65535
 PLACE = (slice(8, 24), slice(8, 24))  # where class 255 is
 OTHER = (slice(40, 56), slice(40, 56))  # where class 299 is
+
+
+@pytest.fixture(autouse=True)
+def _mmseg_names() -> Iterator[None]:
+    """Steps are found by mmseg's names, whatever scope another test left behind."""
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        yield
 
 
 @pytest.fixture
@@ -41,9 +50,9 @@ def dataset(tmp_path: Path) -> VocabularySegDataset:
         vocabulary=WORDS,
         background=False,
         pipeline=[
-            dict(type='mmseg.LoadImageFromFile'),
+            dict(type='LoadImageFromFile'),
             dict(type='vlm_dense.LoadLabelMap'),
-            dict(type='mmseg.PackSegInputs'),
+            dict(type='PackSegInputs'),
             dict(type='vlm_dense.AttachVocabulary', vocabulary=WORDS),
         ],
     )

@@ -83,6 +83,20 @@ def test_permuting_the_words_permutes_only_the_indices(trained: nn.Module) -> No
         assert one.pred_instances.labels.tolist() != other.pred_instances.labels.tolist()
 
 
+@pytest.mark.parametrize('scores_at_once', [1, 300])
+def test_scores_in_parts_change_nothing(
+    trained: nn.Module, scores_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = vocabulary(' '.join(f'word{number}' for number in range(40)), 'word3')
+    whole = predictions(trained, asked)
+    monkeypatch.setitem(trained.roi_head.test_cfg, 'scores_at_once', scores_at_once)
+    for one, other in zip(whole, predictions(trained, asked), strict=True):
+        assert len(one.pred_instances) == 30
+        torch.testing.assert_close(other.pred_instances.scores, one.pred_instances.scores, rtol=1e-5, atol=0)
+        torch.testing.assert_close(other.pred_instances.bboxes, one.pred_instances.bboxes)
+        assert torch.equal(other.pred_instances.labels, one.pred_instances.labels)
+
+
 def test_words_never_seen_in_training(trained: nn.Module) -> None:
     asked = vocabulary(' '.join(f'word{number}' for number in range(40)), 'word3')
     for found in predictions(trained, asked):

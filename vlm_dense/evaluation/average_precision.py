@@ -62,8 +62,8 @@ def category_accuracy(
     a detection that matches nothing is no mistake where they did not mark all: Gupta et al., LVIS, arXiv 1908.03195,
     section 3.3.
 
-    Categories are scored some at a time, each time on the pictures that matter to them, which bounds memory and changes
-    no figure. Detections of other categories are left out before the cap.
+    Categories are scored some at a time on the pictures that matter to them, which bounds memory and changes no figure.
+    Detections of other categories are left out before the cap.
 
     Args:
         ground_truth: From `load_ground_truth`, with the same ``lvis_style``.
@@ -79,8 +79,7 @@ def category_accuracy(
     if lvis_style:
         _check_federated(ground_truth, detections.image_ids)
     truth = _Truth(ground_truth, detections.image_ids, category_ids)
-    scored = detections.take(np.flatnonzero(np.isin(detections.category_M, category_ids)))
-    scored = cap.apply(scored)
+    scored = cap.apply(detections.take(np.flatnonzero(np.isin(detections.category_M, category_ids))))
     if lvis_style:
         scored = scored.take(np.flatnonzero(truth.looked_for(scored)))
     shape = (10, len(category_ids), len(AREAS))

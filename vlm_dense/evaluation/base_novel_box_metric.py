@@ -48,8 +48,8 @@ class BaseNovelBoxMetric(PerImageMetric):
         ann_file: COCO or LVIS annotations of the evaluated pictures.
         iou_types: 'bbox', 'segm' or both.
         cap: Which detections count: 'picture_and_word:100' as in COCO, 'picture:300' over all words as in LVIS, or
-            'word:10000' over the data set, which is Fixed AP (`DetectionCap`). Default: LVIS's with ``lvis_style``, else
-            COCO's.
+            'word:10000' over the data set, which is Fixed AP (`DetectionCap`). By default LVIS's with ``lvis_style``,
+            else COCO's.
         figures: The groups of figures, see above.
         masks: 'required', or 'where_given' to leave out 'segm' for a model without masks.
         allow_missing: Leave out categories that the vocabulary lacks, instead of raising.

@@ -6,11 +6,7 @@ from pathlib import Path
 import pytest
 from miniatures import provide
 
-from vlm_dense.datasets.preparation import Report, check, coco_splits, prepare
-from vlm_dense.datasets.preparation.class_lists import word_list
-
-# Of the 15 unseen words, the miniature has this one.
-UNSEEN = 'cat'
+from vlm_dense.datasets.preparation import Report, check, prepare
 
 
 class Place:
@@ -27,16 +23,6 @@ class Place:
 
     def check(self, **how) -> Report:
         return check(self.dataset, self.root, **{'partial': True, **how})
-
-
-@pytest.fixture(autouse=True)
-def _words_65_15(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The split of the miniature, whatever list the package ships."""
-
-    def words(name: str) -> tuple[tuple[str, ...], frozenset[str]]:
-        return (('person', UNSEEN), frozenset({'person'})) if name == coco_splits.COCO_65_15 else word_list(name)
-
-    monkeypatch.setattr(coco_splits, 'word_list', words)
 
 
 @pytest.fixture

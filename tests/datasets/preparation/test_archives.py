@@ -1,6 +1,8 @@
 """Official archives that are broken, unsafe, missing, or read by a run that is killed."""
 
 import io
+import os
+import signal
 import tarfile
 import zipfile
 
@@ -142,6 +144,27 @@ def test_killed_while_writing(work, monkeypatch):
     monkeypatch.undo()
     unpack(work, ZIP, work.archives)
     assert (work.root / 'out/a.txt').read_bytes() == FILES['inside/a.txt']
+
+
+def test_killed_process(work, monkeypatch):
+    """A signal that no code can catch leaves no half file under a final name, and the next run repairs the rest."""
+    write_zip(work.archives / ZIP.file, FILES)
+
+    def killed(source, target, length):
+        target.write(source.read(3))
+        target.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(archives.shutil, 'copyfileobj', killed)
+        unpack(work, ZIP, work.archives)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert names(work) == ['out/.a.txt.part']
+    unpack(work, ZIP, work.archives)
+    assert (work.root / 'out/a.txt').read_bytes() == FILES['inside/a.txt']
+    assert not list(work.root.rglob('*.part'))
 
 
 def test_file_in_any_folder_of_the_archive(work):

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from miniatures.boxes import VAL_2014
 from pycocotools.coco import COCO
 
 from vlm_dense.datasets.preparation.class_lists import class_list
+from vlm_dense.datasets.preparation.coco_splits import PICTURES_65_15
 from vlm_dense.datasets.vocabularies import vocabulary_path
 
 
@@ -38,11 +40,13 @@ def test_ov_coco_words_are_those_of_the_list(prepared):
         assert {category['name'] for category in coco.cats.values()} == set(json.load(file)['words'])
 
 
-def test_65_15_tests_on_pictures_with_an_unseen_object(prepared):
+def test_65_15_tests_on_the_published_pictures(prepared):
     made = prepared('coco_65_15')
+    ids = json.loads(PICTURES_65_15.read_text(encoding='utf-8'))['ids']
+    assert len(set(ids)) == len(ids) == 10098
     coco = COCO(made.root / 'coco/annotations/instances_val2014_65_15.json')
-    assert coco.getImgIds() == [139]
-    assert names_of(coco, 139) == ['cat', 'person', 'stop sign'], 'seen objects are needed for the generalised task'
+    assert coco.getImgIds() == [image for image in VAL_2014 if image in set(ids)] == [196, 285]
+    assert names_of(coco, 196) == ['cat', 'person', 'stop sign'], 'seen objects are needed for the generalised task'
     assert len(coco.getCatIds()) == 80
 
 

@@ -2,11 +2,14 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from miniatures import provide
 from miniatures.packing import blocks_map, photograph, png
 from PIL import Image
+
+from vlm_dense.datasets.preparation import check
 
 VAL = 'coco/val2017/000000000139.jpg'
 ANN = 'coco/annotations/instances_val2017.json'
@@ -60,6 +63,19 @@ def test_picture_of_another_size(prepared):
     only_defect(made, VAL, 'is 80 x 48 pixels, its annotations say 64 x 48')
 
 
+def test_picture_that_readers_turn(prepared):
+    made = prepared('coco')
+    turned = Image.new('RGB', (48, 64))
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(made.root / VAL, exif=exif)
+    assert cv2.imread(str(made.root / VAL)).shape == (48, 64, 3), 'what the annotations say'
+    assert made.check().good
+    exif[0x0112] = 3
+    turned.save(made.root / VAL, exif=exif)
+    only_defect(made, VAL, 'is 48 x 64 pixels, its annotations say 64 x 48')
+
+
 def test_another_name_of_a_category(prepared):
     made = prepared('coco')
     edit(made.root / ANN, lambda document: document['categories'][0].update(name='human'))
@@ -91,7 +107,11 @@ def test_wrong_number_of_pictures(prepared):
     assert [defect.problem for defect in defects] == ['2 pictures instead of 3']
 
 
-@pytest.mark.parametrize('content', ['', '{"images": []}', '[]', '{"images": 1, "annotations": [], "categories": []}'])
+@pytest.mark.parametrize(
+    'content',
+    ['', '{"images": []}', '[]', '{"images": 1, "annotations": [], "categories": []}']
+    + ['{"images": [{"id": 1, "width": 2, "height": 2}], "annotations": [], "categories": []}'],
+)
 def test_broken_annotation_file(prepared, content):
     made = prepared('coco')
     (made.root / ANN).write_text(content)
@@ -194,7 +214,6 @@ def test_voc_annotation_with_an_unknown_object(place):
     made.prepare()
     xml = made.root / 'VOCdevkit/VOC2007/Annotations/000002.xml'
     xml.write_text(xml.read_text().replace('car', 'lorry'))
-    (made.root / 'VOCdevkit/VOC2007/annotations/voc07_test.json').unlink()
     places = {defect.place: defect.problem for defect in made.prepare(archives=None).defects}
     assert "cannot be converted (KeyError('lorry'))" in places[str(xml)]
 
@@ -215,7 +234,7 @@ def test_class_list_of_one_small_data_set(prepared):
     only_defect(made, f"{ann}, name 'pothole'", 'no category has this name of the class list of pothole')
 
 
-def test_what_a_user_unpacks_is_asked_for(tmp_path, place):
+def test_what_a_user_unpacks_is_asked_for(place):
     made = place('objects365_v2')
     (made.root / 'objects365v2/annotations/zhiyuan_objv2_val.json').unlink()
     defect = only_defect(made, 'objects365v2/annotations/zhiyuan_objv2_val.json', 'missing')
@@ -230,6 +249,11 @@ def test_pictures_that_nobody_can_read_are_no_defect(prepared):
     lost = {'id': 3, 'file_name': f'images/v2/{objv2_ignore_list[0]}', 'width': 9, 'height': 9}
     edit(ann, lambda document: document['images'].append(lost))
     assert made.check().good
+
+
+def test_a_root_that_is_not_there_is_not_made(tmp_path):
+    assert len(check('coco', tmp_path / 'none').defects) == 1
+    assert not (tmp_path / 'none').exists()
 
 
 def test_a_good_file_is_read_once(prepared, monkeypatch):

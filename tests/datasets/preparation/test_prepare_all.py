@@ -77,6 +77,7 @@ def test_unpacked_folders_serve_as_well(prepared, dataset):
     report = made.prepare()
     assert report.good, [str(defect) for defect in report.defects]
     assert files(made.root) == from_archives
+    assert made.prepare().made == []
 
 
 @pytest.mark.parametrize('dataset', ['coco', 'ov_coco', 'ade20k_150', 'lvis_v1'])

@@ -75,6 +75,7 @@ def unpack(work: Workplace, archive: Archive, folder: Path | None) -> None:
         _report_missing(work, archive, takes)
         return
     files: dict[str, int] = {}
+    written = 0
     try:
         needed = source.stat().st_size if source.is_file() else 0
         with storage_errors(work.root, needed, 'Free some room, or choose another --root.'):
@@ -82,7 +83,7 @@ def unpack(work: Workplace, archive: Archive, folder: Path | None) -> None:
                 target = destination(work, member, takes, source)
                 if target:
                     files[target.relative_to(work.root).as_posix()] = member.size
-                    write_member(member, target)
+                    written += write_member(member, target)
     except StorageError:
         raise
     except (*BROKEN, OSError) as error:
@@ -92,7 +93,8 @@ def unpack(work: Workplace, archive: Archive, folder: Path | None) -> None:
         work.report.defect(f'cannot be read to its end ({error})', source, f'get it again from {archive.page}')
         return
     _check_takes(work, archive, source, takes, files)
-    work.report.made.append(f'{source}: {len(files):,} files below {work.root}')
+    if written:
+        work.report.made.append(f'{source}: {written:,} files written, {len(files) - written:,} were there')
     with placed(_record(work, archive)) as part:
         part.write_text(json.dumps({'of': _stamp(source, takes), 'files': files}), encoding='utf-8')
 
@@ -154,17 +156,18 @@ def _is_wanted(name: str, rest: str, take: Take) -> bool:
     return name == take.inside or f'*/{PurePosixPath(name).name}' == take.inside
 
 
-def write_member(member: Member, target: Path) -> None:
-    """Write one file unless one of its size is there."""
+def write_member(member: Member, target: Path) -> bool:
+    """Write one file unless one of its size is there; say whether it was written."""
     if target.is_file() and target.stat().st_size == member.size:
-        return
+        return False
     if member.path:
         link_or_copy(member.path, target)
-        return
+        return True
     with placed(target) as part, member.open() as content, part.open('wb') as file:
         shutil.copyfileobj(content, file, 1 << 20)
         if file.tell() != member.size:
             raise EOFError(f'{member.name} has {file.tell()} of {member.size} bytes')
+    return True
 
 
 def is_unpacked(work: Workplace, archive: Archive, source: Path, takes: Sequence[Take]) -> bool:

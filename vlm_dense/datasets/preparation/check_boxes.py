@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from vlm_dense.datasets.preparation.class_lists import class_list
@@ -27,17 +27,31 @@ def coco_place(image: dict) -> str:
     return '/'.join(image['coco_url'].split('/')[-2:])
 
 
-def read_document(work: Workplace, ann: str) -> dict | None:
-    """An annotation file below the root, or None and a defect."""
+def box_keys(name_key: str = 'file_name') -> dict[str, tuple[str, ...]]:
+    """What every entry of a file with boxes must have, with the key that names a picture."""
+    return {
+        'images': ('id', 'width', 'height', name_key),
+        'annotations': ('id', 'image_id', 'category_id'),
+        'categories': ('id', 'name'),
+    }
+
+
+def read_document(work: Workplace, ann: str, keys: Mapping[str, Collection[str]]) -> dict | None:
+    """An annotation file below the root, or None and a defect.
+
+    Args:
+        keys: What every entry of its lists must have.
+    """
     path = work.root / ann
     if not path.is_file():
         work.report.defect('missing', path, work.remedy)
         return None
     try:
         document = json.loads(path.read_bytes())
-        for key in ('images', 'annotations', 'categories'):
-            if not isinstance(document[key], list):
-                raise ValueError(f'{key} is no list')
+        for part, wanted in keys.items():
+            for number, entry in enumerate(document[part]):
+                if lacking := sorted(set(wanted) - set(entry)):
+                    raise ValueError(f'entry {number} of {part} lacks {lacking}')
     except (ValueError, KeyError, TypeError) as error:
         work.report.defect(f'is no annotation file in the form of COCO ({error!r})', path, work.remedy)
         return None
@@ -50,6 +64,7 @@ def check_boxes(
     locate: Locate,
     classes: str = '',
     broken_pictures: Collection[str] = (),
+    name_key: str = 'file_name',
 ) -> None:
     """Check one annotation file with boxes: counts, ids, class list, and every picture and its size.
 
@@ -58,8 +73,9 @@ def check_boxes(
         locate: Where a picture of the file is, below the root.
         classes: Class list that the names must equal; see ``class_list``.
         broken_pictures: Pictures (ends of their places) that the official data set has but nobody can read.
+        name_key: What ``locate`` reads of a picture's entry.
     """
-    document = read_document(work, ann)
+    document = read_document(work, ann, box_keys(name_key))
     if document is None:
         return
     work.count(PICTURES, len(document['images']), ann)
@@ -74,12 +90,12 @@ def check_ids(work: Workplace, ann: str, document: dict) -> None:
     """Every id once, and no reference to a picture or a category that the file lacks."""
     path = work.root / ann
     for part in ('images', 'annotations', 'categories'):
-        ids = [entry['id'] for entry in document[part] if 'id' in entry]
+        ids = [entry['id'] for entry in document[part]]
         twice = [f'{path}, id {entry}' for entry, times in Counter(ids).items() if times > 1]
         work.report.defect_each(f'several {part} have one id', twice, 'get the official file again')
     for part, key in (('images', 'image_id'), ('categories', 'category_id')):
         known = {entry['id'] for entry in document[part]}
-        used = {entry[key] for entry in document['annotations'] if key in entry}
+        used = {entry[key] for entry in document['annotations']}
         strays = [f'{path}, {key} {entry}' for entry in sorted(used - known, key=str)]
         work.report.defect_each(f'annotations name an id that none of the {part} has', strays, work.remedy)
 

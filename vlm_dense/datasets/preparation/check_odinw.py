@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vlm_dense.datasets.preparation.check_boxes import (
     PICTURES,
+    box_keys,
     by_file_name,
     check_ids,
     check_pictures,
@@ -23,7 +24,7 @@ def odinw_sets(suite: str) -> list[dict]:
 def check_odinw(work: Workplace, suite: str) -> None:
     """Check ids, class lists, pictures and sizes of every data set of a suite."""
     for row in odinw_sets(suite):
-        document = read_document(work, row['annotations'])
+        document = read_document(work, row['annotations'], box_keys())
         if document is None:
             continue
         work.count(PICTURES, len(document['images']), row['annotations'])

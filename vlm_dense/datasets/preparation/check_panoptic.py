@@ -3,6 +3,12 @@
 from vlm_dense.datasets.preparation.check_boxes import PICTURES, check_names, check_pictures, read_document
 from vlm_dense.datasets.preparation.workplace import Workplace
 
+PANOPTIC_KEYS = {
+    'images': ('id', 'file_name', 'width', 'height'),
+    'annotations': ('image_id', 'file_name', 'segments_info'),
+    'categories': ('id', 'name'),
+}
+
 
 def check_panoptic(work: Workplace, ann: str, pictures: str, maps: str, classes: str) -> None:
     """Check counts, class list, pictures and their sizes, and that each map has just the segments of the json.
@@ -13,7 +19,7 @@ def check_panoptic(work: Workplace, ann: str, pictures: str, maps: str, classes:
         maps: Folder of the maps; the id of a segment is R + 256 G + 65536 B, 0 is no segment.
         classes: Class list that the names must equal.
     """
-    document = read_document(work, ann)
+    document = read_document(work, ann, PANOPTIC_KEYS)
     if document is None:
         return
     work.count(PICTURES, len(document['images']), ann)

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable, Collection
+from pathlib import Path
 
-from vlm_dense.datasets.preparation.check_boxes import coco_place, read_document
+from vlm_dense.datasets.preparation.check_boxes import box_keys, coco_place, read_document
 from vlm_dense.datasets.preparation.class_lists import word_list
 from vlm_dense.datasets.preparation.files import is_newer, link_folder, placed
 from vlm_dense.datasets.preparation.workplace import Workplace
 
-OV_COCO, COCO_65_15 = 'ovcoco', 'coco_65_15'
+OV_COCO = 'ovcoco'
+PICTURES_65_15 = Path(__file__).with_name('coco_65_15_pictures.json')
 
 
 def split_ov_coco(work: Workplace) -> None:
@@ -27,21 +29,21 @@ def split_ov_coco(work: Workplace) -> None:
 
 
 def split_65_15(work: Workplace) -> None:
-    """Write the test file of COCO 65/15: the pictures of val2014 with an unseen object, annotated with all 80 words.
+    """Write the test file of COCO 65/15: the pictures of val2014 that the split tests on, annotated with all 80 words.
 
-    Rahman et al. (arXiv:1811.08982) test on these pictures; ZSI's instances_val2014_unseen_65_15.json and its
-    "gzsi" file have the same pictures, the former with the unseen objects only.
+    They are those of the lists that Rahman et al. (arXiv:1811.08982) published: every one has an unseen object. Their
+    list for the task without seen words names the unseen objects, that for the generalised task all; the pictures are
+    the same.
     """
-    words, base = word_list(COCO_65_15)
-    unseen = set(words) - base
+    ids = frozenset(json.loads(PICTURES_65_15.read_text(encoding='utf-8'))['ids'])
     target = 'coco/annotations/instances_val2014_65_15.json'
-    write_part(work, 'coco/annotations/instances_val2014.json', target, pictures_with(unseen))
+    write_part(work, 'coco/annotations/instances_val2014.json', target, lambda document: of_pictures(document, ids))
 
 
 def split_minival(work: Workplace) -> None:
     """Write LVIS minival: the pictures of LVIS v1 val that lie in COCO's val2017, with all 1,203 categories."""
     target = 'lvis_v1/annotations/lvis_v1_minival.json'
-    write_part(work, 'lvis_v1/annotations/lvis_v1_val.json', target, pictures_of_val2017)
+    write_part(work, 'lvis_v1/annotations/lvis_v1_val.json', target, pictures_of_val2017, 'coco_url')
 
 
 def link_coco_pictures(work: Workplace) -> None:
@@ -50,12 +52,14 @@ def link_coco_pictures(work: Workplace) -> None:
         link_folder(work.root / 'coco' / part, work.root / 'lvis_v1' / part)
 
 
-def write_part(work: Workplace, source: str, target: str, choose: Callable[[dict], dict]) -> None:
+def write_part(
+    work: Workplace, source: str, target: str, choose: Callable[[dict], dict], name_key: str = 'file_name'
+) -> None:
     """Write ``choose(document)`` unless the target is newer than the source; a bad source is a defect."""
     source_path, target_path = work.root / source, work.root / target
     if is_newer(target_path, source_path):
         return
-    document = read_document(work, source)
+    document = read_document(work, source, box_keys(name_key))
     if document is None:
         return
     with placed(target_path) as part:
@@ -77,24 +81,14 @@ def only_words(words: Collection[str]) -> Callable[[dict], dict]:
     return choose
 
 
-def pictures_with(words: Collection[str]) -> Callable[[dict], dict]:
-    """Keep the pictures with an object of some words, and all their annotations."""
-
-    def choose(document: dict) -> dict:
-        wanted = {category['id'] for category in document['categories'] if category['name'] in words}
-        pictures = {entry['image_id'] for entry in document['annotations'] if entry['category_id'] in wanted}
-        return _of_pictures(document, pictures)
-
-    return choose
-
-
 def pictures_of_val2017(document: dict) -> dict:
     """Keep the pictures that ``coco_url`` places in val2017, and their annotations."""
     pictures = {image['id'] for image in document['images'] if coco_place(image).startswith('val2017/')}
-    return _of_pictures(document, pictures)
+    return of_pictures(document, pictures)
 
 
-def _of_pictures(document: dict, pictures: Collection[int]) -> dict:
+def of_pictures(document: dict, pictures: Collection[int]) -> dict:
+    """Keep some pictures, by id, and their annotations."""
     images = [image for image in document['images'] if image['id'] in pictures]
     annotations = [entry for entry in document['annotations'] if entry['image_id'] in pictures]
     return {**document, 'images': images, 'annotations': annotations}

@@ -18,9 +18,15 @@ THREADS = min(8, os.cpu_count() or 1)
 # Pillow's names of single-channel pictures.
 LABEL_MODES = {'L', 'P', 'I', 'I;16', 'I;16B', 'I;16L'}
 
+EXIF_ORIENTATION = 0x0112
+QUARTER_TURNS = (5, 6, 7, 8)
+
 
 class Fact(NamedTuple):
-    """One file: size in pixels, values that occur in it (label maps and panoptic maps), or why it cannot be read."""
+    """One file: its size in pixels as a reader gives it, and why it cannot be read if so.
+
+    Of label maps and panoptic maps ``values`` are those that occur.
+    """
 
     width: int
     height: int
@@ -52,7 +58,9 @@ class FileFacts:
             return dict(pool.map(lambda path: (path, self._one(path, kind)), list(paths)))
 
     def save(self) -> None:
-        """Remember for the next run."""
+        """Remember for the next run, if there is a root to remember in."""
+        if not self.store.parent.parent.is_dir():
+            return
         with contextlib.suppress(OSError), placed(self.store) as part:
             part.write_text(json.dumps(self.known), encoding='utf-8')
 
@@ -76,11 +84,13 @@ def read_fact(path: Path, kind: Kind) -> Fact:
     try:
         with Image.open(path) as image:
             if kind == 'picture':
-                size = image.size
+                width, height = image.size
                 # A JPEG is read to its end all the same, but only an eighth of each side is computed.
-                image.draft(None, (size[0] // 8, size[1] // 8))
+                image.draft(None, (width // 8, height // 8))
                 image.load()
-                return Fact(*size)
+                # mmcv's readers turn a picture as its EXIF says, and the annotations must fit what they give.
+                is_turned = image.getexif().get(EXIF_ORIENTATION, 1) in QUARTER_TURNS
+                return Fact(height, width) if is_turned else Fact(width, height)
             if kind == 'labels' and image.mode not in LABEL_MODES:
                 return Fact(0, 0, error=f'is a {image.mode} picture, not a label map of one channel')
             values = np.asarray(image.convert('RGB') if kind == 'segments' else image)

@@ -63,7 +63,13 @@ def _coco(part: str, folder: str, classes: str = 'mmdet:CocoDataset') -> partial
 
 def _lvis(part: str) -> partial:
     classes = 'mmdet:LVISV1Dataset'
-    return partial(check_boxes, ann=f'{LVIS}/lvis_v1_{part}.json', locate=by_coco_url('lvis_v1'), classes=classes)
+    return partial(
+        check_boxes,
+        ann=f'{LVIS}/lvis_v1_{part}.json',
+        locate=by_coco_url('lvis_v1'),
+        classes=classes,
+        name_key='coco_url',
+    )
 
 
 def _lvis_file(part: str, train: bool = False) -> Archive:
@@ -121,6 +127,7 @@ BOX_SETS = {
         (coco_pictures('val2014'), INSTANCES_2014),
         converters=(split_65_15,),
         checks=(_coco('val2014_65_15', 'coco/val2014'),),
+        counts={f'{ANN}/instances_val2014_65_15.json': (10098,)},
     ),
     'coco_panoptic': DataSet(
         'COCO 2017 panoptic, 133 classes',

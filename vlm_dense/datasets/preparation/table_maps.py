@@ -197,7 +197,7 @@ MAP_SETS = {
     ),
     'voc2012': DataSet(
         'PASCAL VOC 2012, 20 classes and background',
-        ('voc20', 'voc21', 'voc20b'),
+        ('voc20', 'voc21', 'voc20b', 'voc_15_5'),
         (VOC_2012,),
         checks=(
             _maps(

@@ -25,13 +25,14 @@ def convert_voc2007(work: Workplace) -> None:
     if not names.is_file():
         work.report.defect('missing', names, work.remedy)
         return
-    if is_newer(work.root / TEST, names):
+    listed = names.read_text(encoding='utf-8').split()
+    sources = [work.root / VOC2007 / 'Annotations' / f'{name}.xml' for name in listed]
+    if is_newer(work.root / TEST, names, *(path for path in sources if path.is_file())):
         return
     classes = {name: number for number, name in enumerate(class_list('mmdet:VOCDataset'), 1)}
     document: dict[str, list] = {'images': [], 'annotations': []}
     good = True
-    for name in names.read_text(encoding='utf-8').split():
-        path = work.root / VOC2007 / 'Annotations' / f'{name}.xml'
+    for path in sources:
         try:
             _add_picture(document, path, classes)
         except (OSError, ElementTree.ParseError, KeyError, ValueError, AttributeError, TypeError) as error:

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope
 
 from vlm_dense.engine.protocol_runs.loop import PREDICTIONS
 from vlm_dense.engine.protocol_runs.result import RESULT, make_result
 from vlm_dense.engine.protocol_runs.scoring import score
 from vlm_dense.engine.protocol_runs.store import PredictionStore
 from vlm_dense.errors import ConfigError, MissingFileError
-from vlm_dense.evaluation.protocols import find_protocol
+from vlm_dense.evaluation.protocols import Part, find_protocol
 from vlm_dense.evaluation.report import write_json
 from vlm_dense.registry import DATASETS
 
@@ -32,7 +32,6 @@ def score_again(out: str, root: str = 'data', name: str | None = None) -> dict[s
         ConfigError: If the protocol has other parts than the predictions.
         DataError: If pictures have no predictions, or contradict the annotations.
     """
-    init_default_scope('mmengine')
     folder = Path(out, PREDICTIONS)
     begun = sorted(path.parent for path in folder.glob('**/request.json'))
     if not begun:
@@ -44,13 +43,13 @@ def score_again(out: str, root: str = 'data', name: str | None = None) -> dict[s
         raise ConfigError(
             f'{folder} was made by {own}, whose data sets are not those of {protocol.name}; choose another.'
         )
-    figures = {}
-    for part in protocol.parts:
-        below = part.below(str(Path(root)))
-        dataset = DATASETS.build(dict(below.dataset, pipeline=[]))
-        store = stores[part.name]
-        settings = dict(metric=below.metric, truth=below.truth)
-        figures[part.name] = score(settings, dataset, store, store.request()['words'])
+    with DefaultScope.overwrite_default_scope('mmengine'):
+        figures = {part.name: _figures(part.below(str(Path(root))), stores[part.name]) for part in protocol.parts}
     result = make_result(protocol, figures, stores)
     write_json(str(Path(out, RESULT if protocol.name == own else f'{protocol.name}.json')), result)
     return result
+
+
+def _figures(part: Part, store: PredictionStore) -> dict[str, float]:
+    dataset = DATASETS.build(dict(part.dataset, pipeline=[]))
+    return score(dict(metric=part.metric, truth=part.truth), dataset, store, store.request()['words'])

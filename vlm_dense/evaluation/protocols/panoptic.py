@@ -8,9 +8,9 @@ SEGMENTS = 'one segment per pixel; a match needs an IoU above 0.5'
 FIGURES = ('pq', 'sq', 'rq')
 
 
-def _panoptic(words: Any, folder: str, ann_file: str, pictures: str, maps: str) -> tuple[Part, ...]:
+def _panoptic(words: Any, dataset_type: str, folder: str, ann_file: str, pictures: str, maps: str) -> tuple[Part, ...]:
     dataset = dict(
-        type='mmdet.CocoPanopticDataset',
+        type=f'mmdet.{dataset_type}',
         data_root=f'{{root}}/{folder}',
         ann_file=ann_file,
         data_prefix=dict(img=pictures, seg=maps),
@@ -36,6 +36,7 @@ PANOPTIC = (
         headline=FIGURES,
         parts=_panoptic(
             dict(dataset='coco_panoptic'),
+            'CocoPanopticDataset',
             'coco',
             'annotations/panoptic_val2017.json',
             'val2017/',
@@ -53,6 +54,7 @@ PANOPTIC = (
         headline=FIGURES,
         parts=_panoptic(
             dict(dataset='ade20k_panoptic'),
+            'ADE20KPanopticDataset',
             'ade/ADEChallengeData2016',
             'ade20k_panoptic_val.json',
             'images/validation/',

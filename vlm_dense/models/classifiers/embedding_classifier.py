@@ -57,6 +57,8 @@ class EmbeddingClassifier(BaseModule):
         self.novel = novel
         self.extra = None if background is None else ExtraRows(embed_dim, {'background': background})
 
+    words_apart = True  # The logit of a word depends on no other word.
+
     @property
     def has_background(self) -> bool:
         """Whether the last column of the logits is the background."""

@@ -22,6 +22,7 @@ class LinearClassifier(BaseModule):
     """
 
     has_background = True
+    words_apart = False  # It must see which base words are asked for.
 
     def __init__(self, embed_dim: int, vocabulary: object) -> None:
         super().__init__()

@@ -20,6 +20,7 @@ from vlm_dense.errors import ConfigError
 from vlm_dense.models.classifiers.score_ensemble import score_ensemble
 from vlm_dense.models.heads.bbox.suppression import best_detections
 from vlm_dense.models.heads.bbox.trunk import RegionTrunk
+from vlm_dense.models.heads.bbox.word_parts import WordParts
 from vlm_dense.models.requests import WordRows
 from vlm_dense.registry import MODELS
 
@@ -187,15 +188,41 @@ class OVBBoxHead(BBoxHead):
         q_NK = self.image_classifier(image_ND, text_KD).softmax(dim=1)
         return score_ensemble(p_NK, q_NK, is_base_K, self.base_power, self.novel_power)
 
+    def scores_in_parts(
+        self, outputs: RegionOutputs, words: WordRows, counts: list[int], scores_at_once: int
+    ) -> list[Tensor | WordParts]:
+        """`scores` of every image, in parts where the vocabulary is too large for a matrix.
+
+        Args:
+            outputs: Of `forward`, images one after the other.
+            words: Rows of the vocabulary.
+            counts: Regions of every image.
+            scores_at_once: Numbers in a matrix.
+        """
+        text_ND, image_ND, _ = outputs
+        classifiers = [self.classifier] if image_ND is None else [self.classifier, self.image_classifier]
+        in_parts = all(getattr(classifier, 'words_apart', False) for classifier in classifiers)
+        if not in_parts or text_ND.shape[0] * len(words.text_KD) <= scores_at_once:
+            return list(self.scores(text_ND, image_ND, words).split(counts))
+        images = [None] * len(counts) if image_ND is None else image_ND.split(counts)
+        pairs = zip(text_ND.split(counts), images, strict=True)
+        return [WordParts(self, text_nD, image_nD, words, scores_at_once) for text_nD, image_nD in pairs]
+
     def decode(
-        self, rois_N5: Tensor, delta_N4: Tensor | None, scores_NK: Tensor, metainfo: dict, test_cfg: Any, rescale: bool
+        self,
+        rois_N5: Tensor,
+        delta_N4: Tensor | None,
+        scores: Tensor | WordParts,
+        metainfo: dict,
+        test_cfg: Any,
+        rescale: bool,
     ) -> InstanceData:
         """Detections of one image after suppression.
 
         Args:
             rois_N5: Image index and xyxy px of the batch picture.
             delta_N4: Box refinements, or None to keep the proposals.
-            scores_NK: Of `scores`.
+            scores: (N, K) of `scores`, or in parts.
             metainfo: ``img_shape`` and, to rescale, ``scale_factor`` of the image.
             test_cfg: The R-CNN part of ``test_cfg``.
             rescale: Whether boxes are wanted in pixels of the original image.
@@ -206,6 +233,6 @@ class OVBBoxHead(BBoxHead):
         if rescale and len(boxes_N4):
             boxes_N4 = scale_boxes(boxes_N4, [1 / factor for factor in metainfo['scale_factor']])
         boxes_M4, scores_M, labels_M = best_detections(
-            boxes_N4, scores_NK, test_cfg.score_thr, test_cfg.nms, test_cfg.max_per_img
+            boxes_N4, scores, test_cfg.score_thr, test_cfg.nms, test_cfg.max_per_img
         )
         return InstanceData(bboxes=boxes_M4, scores=scores_M, labels=labels_M)

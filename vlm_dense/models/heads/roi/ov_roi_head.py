@@ -15,6 +15,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from vlm_dense.models.heads.bbox.ov_bbox_head import RegionOutputs
+from vlm_dense.models.heads.bbox.word_parts import SCORES_AT_ONCE
 from vlm_dense.models.requests import WordRows
 from vlm_dense.registry import MODELS
 
@@ -124,18 +125,22 @@ class OVRoIHead(StandardRoIHead):
         rescale: bool,
         rescore: Callable[[Tensor], Tensor] | None = None,
     ) -> list[InstanceData]:
-        """Boxes, scores and labels of every image."""
+        """Boxes, scores and labels of every image.
+
+        ``test_cfg.scores_at_once`` bounds the matrix of scores without changing results; a ``rescore`` sees all.
+        """
         counts = [len(found.bboxes) for found in proposals]
         rois_N5 = bbox2roi([found.bboxes for found in proposals])
         if len(rois_N5) == 0:
             return empty_instances(metainfos, rois_N5.device, task_type='bbox')
         outputs = self._bbox_forward(x, rois_N5)
         if rescore is None:
-            scores_NK = self.bbox_head.scores(outputs.text_ND, outputs.image_ND, words)
+            at_once = self.test_cfg.get('scores_at_once', SCORES_AT_ONCE)
+            scores = self.bbox_head.scores_in_parts(outputs, words, counts, at_once)
         else:
-            scores_NK = rescore(self.bbox_head.probabilities(outputs.text_ND, words))
+            scores = rescore(self.bbox_head.probabilities(outputs.text_ND, words)).split(counts)
         deltas = [None] * len(counts) if outputs.delta_N4 is None else outputs.delta_N4.split(counts)
         return [
             self.bbox_head.decode(*parts, self.test_cfg, rescale)
-            for parts in zip(rois_N5.split(counts), deltas, scores_NK.split(counts), metainfos, strict=True)
+            for parts in zip(rois_N5.split(counts), deltas, scores, metainfos, strict=True)
         ]

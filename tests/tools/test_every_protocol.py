@@ -1,0 +1,141 @@
+"""Every protocol, from the official archives to the result: prepare, check, test, json."""
+
+import json
+import socket
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from miniatures import provide
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from PIL import Image
+from recipe_data import write_data
+from recipes import tiny_recipe
+from tiny_runs import in_processes, unique_name
+
+from vlm_dense.datasets.preparation import check, prepare
+from vlm_dense.engine import build_runner
+from vlm_dense.engine.protocol_runs import score_again, set_protocol
+from vlm_dense.engine.protocol_runs.store import PredictionStore
+from vlm_dense.evaluation.protocols import PROTOCOLS, find_protocol
+from vlm_dense.text.vocabulary import Vocabulary
+
+RECIPES = dict(boxes='vild_r50_lvis.py', phrases='vild_r50_lvis.py', pixels='lseg_vit_l16_ade20k.py')
+# Method and protocol, as a user would cross them.
+CROSSED = [
+    (recipe, protocol)
+    for recipes, protocols in (
+        (('vild_r50_lvis.py', 'fvlm_rn50_ovcoco.py'), ('ov_coco', 'ov_lvis')),
+        (('lseg_vit_l16_ade20k.py', 'maskclip_vit_b16.py'), ('ade20k_150', 'ade20k_847')),
+    )
+    for recipe in recipes
+    for protocol in protocols
+]
+
+
+class Sets:
+    """Miniatures of the data sets, prepared when they are asked for."""
+
+    def __init__(self, folder: Path, own: Path) -> None:
+        self.folder, self.root, self.own = folder, folder / 'data', own
+        self.root.mkdir()
+        self.prepared = cache(self._prepared)
+
+    def _prepared(self, name: str) -> Path:
+        archives = self.folder / name
+        archives.mkdir()
+        provide(name, archives, self.root)
+        report = prepare(name, self.root, archives=archives, partial=True)
+        assert report.good, [str(defect) for defect in report.defects]
+        assert check(name, self.root, partial=True).good
+        return self.root
+
+    def config(self, recipe: str, protocol: str, out: Path) -> Config:
+        """A recipe shrunk, set to a protocol."""
+        cfg = tiny_recipe(recipe, self.own)
+        cfg.work_dir = str(out / 'logs')
+        cfg.experiment_name = unique_name()
+        cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
+        found = find_protocol(protocol)
+        set_protocol(cfg, found, out=str(out), root=str(self.prepared(found.data)))
+        return cfg
+
+
+@pytest.fixture(scope='module')
+def sets(tmp_path_factory: pytest.TempPathFactory, pictures_root: Path) -> Sets:
+    folder = tmp_path_factory.mktemp('sets')
+    with DefaultScope.overwrite_default_scope(None):
+        write_data(folder / 'own', pictures_root)
+        return Sets(folder, folder / 'own')
+
+
+@pytest.fixture(autouse=True)
+def _own_port_and_no_scope(monkeypatch: pytest.MonkeyPatch):
+    with socket.socket() as one:
+        one.bind(('127.0.0.1', 0))
+        monkeypatch.setenv('TEST_PORT', str(one.getsockname()[1]))
+    with DefaultScope.overwrite_default_scope(None):
+        yield
+
+
+def measure(cfg: Config) -> dict[str, Any]:
+    build_runner(cfg).test()
+    return json.loads(Path(cfg.test_cfg.out, 'result.json').read_text())
+
+
+@pytest.mark.parametrize('name', [name for name, one in PROTOCOLS.items() if one.kind != 'panoptic'])
+def test_from_archives_to_the_result(name: str, sets: Sets, tmp_path: Path) -> None:
+    protocol = find_protocol(name)
+    result = measure(sets.config(RECIPES[protocol.kind], name, tmp_path))
+    assert result['protocol']['title'] == protocol.title
+    assert set(protocol.headline) <= result['figures'].keys() | {f'segm_{name}' for name in ('apr', 'apc', 'apf')}
+    assert any(value is not None for value in result['figures'].values())
+    assert result['pictures'] > 0
+    assert list(result.get('parts', {'': 0})) == [part.name for part in protocol.parts]
+    again = score_again(str(tmp_path), str(sets.root))
+    assert again['figures'] == pytest.approx(result['figures'], nan_ok=True)
+
+
+@pytest.mark.parametrize('name', [name for name, one in PROTOCOLS.items() if one.kind == 'panoptic'])
+def test_panoptic_predictions_that_repeat_the_truth_are_perfect(name: str, sets: Sets, tmp_path: Path) -> None:
+    protocol = find_protocol(name)
+    root = sets.prepared(protocol.data)
+    part = protocol.parts[0].below(str(root))
+    truth = json.loads(Path(part.metric['ann_file']).read_text())
+    words = Vocabulary.build(part.words)
+    names = {category['id']: category['name'] for category in truth['categories']}
+    store = PredictionStore(tmp_path / 'predictions')
+    asked = dict(protocol=name, weights='0' * 8, config='none', vocabulary=words.content_hash)
+    store.begin(asked, dict(recipe='none', checkpoint=None, prompt=None, words=words.as_spec()))
+    for annotation in truth['annotations']:
+        rgb_HW3 = np.asarray(Image.open(Path(part.metric['seg_prefix'], annotation['file_name'])), dtype=np.int64)
+        ids_HW = rgb_HW3 @ np.array([1, 256, 65536])
+        found_HW = np.full_like(ids_HW, len(words))
+        for number, segment in enumerate(annotation['segments_info']):
+            label = words.index(names[segment['category_id']])
+            found_HW[ids_HW == segment['id']] = label + 1000 * number
+        record = dict(size=list(ids_HW.shape), pred_panoptic_seg=store.write_map(found_HW))
+        store.add(annotation['image_id'], record, seconds=0.0)
+    result = score_again(str(tmp_path), str(root))
+    assert result['figures']['pq'] == pytest.approx(100)
+    assert result['pictures'] == len(truth['annotations'])
+
+
+def figures_of(cfg: Config) -> dict[str, float]:
+    with DefaultScope.overwrite_default_scope(None):
+        return build_runner(cfg).test()
+
+
+@pytest.mark.parametrize(('recipe', 'name'), CROSSED)
+def test_two_processes_measure_what_one_does(recipe: str, name: str, sets: Sets, tmp_path: Path) -> None:
+    found = {}
+    for world_size in (1, 2):
+        cfg = sets.config(recipe, name, tmp_path / str(world_size))
+        cfg.launcher = 'pytorch' if world_size > 1 else 'none'
+        found[world_size] = in_processes(figures_of, cfg, world_size=world_size)
+        lines = list((tmp_path / str(world_size) / 'predictions').glob('*.jsonl'))
+        assert len(lines) == world_size, 'every process predicts something'
+    assert found[1] == found[2]
