@@ -53,8 +53,6 @@ def write_boxes_data(root: Path) -> None:
                 Image.fromarray(generator.integers(0, 255, (SIDE, SIDE, 3), np.uint8)).save(folder / picture)
             content = annotations(names, pictures, lvis=data == 'lvis_v1')
             (folder / 'annotations' / file).write_text(json.dumps(content))
-    everything = annotations(names, pictures, lvis=False)
-    (folder / 'annotations' / 'instances_val2017.json').write_text(json.dumps(everything))
 
 
 def write_ade20k_data(root: Path) -> None:
@@ -101,36 +99,19 @@ def write_phrasecut_data(root: Path) -> None:
         (folder / f'refer_{part}.json').write_text(json.dumps(tasks))
 
 
-# Folder, endings of pictures and label maps, the list of pictures, and the highest label.
-SEGMENTATION_SETS = (
-    ('VOCdevkit/VOC2012', 'JPEGImages', 'SegmentationClass', '.png', 'ImageSets/Segmentation/val.txt', 20),
-    (
-        'VOCdevkit/VOC2010',
-        'JPEGImages',
-        'SegmentationClassContext',
-        '.png',
-        'ImageSets/SegmentationContext/val.txt',
-        59,
-    ),
-    ('coco_stuff164k', 'images/val2017', 'annotations/val2017', '_labelTrainIds.png', None, 170),
-)
-
-
-def write_segmentation_data(root: Path) -> None:
-    """The folders of PASCAL VOC, PASCAL Context and COCO-Stuff with two pictures each."""
+def write_coco_stuff_data(root: Path) -> None:
+    """COCO-Stuff's folder with two pictures, the upper tenth of their maps ignored."""
+    base = root / 'data' / 'coco_stuff164k'
+    pictures, maps = base / 'images' / 'val2017', base / 'annotations' / 'val2017'
     random = np.random.default_rng(0)
-    for folder, images, maps, ending, listing, highest in SEGMENTATION_SETS:
-        base = root / 'data' / folder
-        for kind in (images, maps):
-            (base / kind).mkdir(parents=True, exist_ok=True)
-        for number in range(2):
-            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
-            labels = np.repeat(np.repeat(random.integers(0, highest + 1, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
-            Image.fromarray(picture).save(base / images / f'{number}.jpg')
-            Image.fromarray(labels).save(base / maps / f'{number}{ending}')
-        if listing:
-            (base / listing).parent.mkdir(parents=True)
-            (base / listing).write_text('0\n1\n')
+    for folder in (pictures, maps):
+        folder.mkdir(parents=True)
+    for number in range(2):
+        picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
+        labels = np.repeat(np.repeat(random.integers(0, 171, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
+        labels[:11] = 255
+        Image.fromarray(picture).save(pictures / f'{number}.jpg')
+        Image.fromarray(labels).save(maps / f'{number}_labelTrainIds.png')
 
 
 def write_data(root: Path, pictures_root: Path) -> None:
@@ -139,5 +120,5 @@ def write_data(root: Path, pictures_root: Path) -> None:
     write_region_bank(root)
     write_ade20k_data(root)
     write_phrasecut_data(root)
-    write_segmentation_data(root)
+    write_coco_stuff_data(root)
     shutil.copytree(pictures_root / 'data' / 'pictures', root / 'data' / 'pictures')

@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 from PIL import Image
-from recipe_data import write_ade20k_data, write_boxes_data, write_phrasecut_data, write_segmentation_data
+from recipe_data import write_ade20k_data, write_boxes_data, write_coco_stuff_data, write_phrasecut_data
 from recipes import ROOT, SIDE, tiny_recipe
 
 sys.path.insert(0, str(ROOT / 'tools'))
@@ -29,7 +29,7 @@ MASK_OPACITY = 0.4
 @pytest.fixture(scope='module')
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp('browse')
-    for write in (write_ade20k_data, write_boxes_data, write_phrasecut_data, write_segmentation_data):
+    for write in (write_ade20k_data, write_boxes_data, write_coco_stuff_data, write_phrasecut_data):
         write(root)
     return root
 
@@ -47,7 +47,7 @@ def _own_scope():
         ('vild_r50_lvis.py', 'train', '2 object(s)'),
         ('vild_r50_ovcoco.py', 'test', '2 object(s)'),
         ('lseg_vit_l16_ade20k.py', 'train', 'ignored '),
-        ('maskclip_vit_b16_voc20.py', 'test', '20 word(s), background 0%, ignored '),
+        ('maskclip_vit_b16.py', 'test', ' word(s), background 0%, ignored 10%'),
         ('clipseg_rd64_vit_b16_phrasecut.py', 'train', '1 word(s), background '),
     ],
 )
@@ -68,7 +68,7 @@ def test_data_sets_of_recipes(
 
 def test_annotations_beside_pictures(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     coco = root / 'data' / 'coco'
-    json_file = coco / 'annotations' / 'instances_val2017.json'
+    json_file = coco / 'annotations' / 'instances_val2017_all_2.json'
     pictures = ['--pictures', str(coco / 'val2017'), '--out', str(tmp_path)]
     assert browse_dataset.main(['--annotations', str(json_file), *pictures, '--number', '1']) == 0
     assert '2 object(s)' in capsys.readouterr().out
@@ -90,8 +90,8 @@ def test_label_maps_beside_pictures(root: Path, tmp_path: Path, capsys: pytest.C
 
 
 def test_errors_are_one_line(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = tmp_path / 'voc.py'
-    tiny_recipe('maskclip_vit_b16_voc20.py', root).dump(str(config))
+    config = tmp_path / 'stuff.py'
+    tiny_recipe('maskclip_vit_b16.py', root).dump(str(config))
     assert browse_dataset.main([str(config)]) == 2
     assert 'has no train_dataloader. It has val, test.' in capsys.readouterr().err
     assert browse_dataset.main([str(tmp_path / 'gone.py')]) == 2

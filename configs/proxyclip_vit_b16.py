@@ -1,6 +1,7 @@
 """ProxyCLIP (arXiv:2408.04883): DINO ViT-B/8 says which cells belong together, CLIP ViT-B/16 what they are."""
 
 _base_ = ['sclip_vit_b16.py']
+
 model = dict(
     backbone=dict(
         tower=dict(

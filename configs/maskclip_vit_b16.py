@@ -1,6 +1,10 @@
-"""MaskCLIP (arXiv:2112.01071) with ViT-B/16: values in place of the last attention; nothing is trained."""
+"""MaskCLIP (arXiv:2112.01071) with ViT-B/16: values in place of the last attention; nothing is trained.
 
-_base_ = ['dense_vit_b16.py']
+Tests on COCO-Stuff, 171 words, of which none counts as seen; `tools/test.py --protocol` takes other data.
+"""
+
+_base_ = ['_base_/dense_vit_b16.py', '_base_/cocostuff.py', '_base_/zero_shot_segmentation.py']
+
 model = dict(
     # The authors normalise with ImageNet's mean and deviation, not with CLIP's.
     data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]),
@@ -15,3 +19,5 @@ pipeline = [
     dict(type='vlm_dense.LoadLabelMap'),
     dict(type='PackSegInputs'),
 ]
+test_dataloader = dict(dataset=dict(pipeline=[*pipeline, _base_.attach], **_base_.test_set))
+val_dataloader = test_dataloader
