@@ -1,6 +1,8 @@
 """Average precision and recall of every category, with the rules of COCO or of LVIS."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,22 +35,44 @@ def _silent(*_: object) -> None:
     return None
 
 
-def load_ground_truth(annotations: str | dict, lvis_style: bool = False) -> COCO:
+class GroundTruth:
+    """COCO annotations by id.
+
+    Args:
+        dataset: What the file holds. Ids of pictures are numbers or, as in mmdet's ADE20K instances, texts.
+    """
+
+    def __init__(self, dataset: dict) -> None:
+        self.dataset = dataset
+        self.images = {image['id']: image for image in dataset['images']}
+        self.categories = {category['id']: category for category in dataset['categories']}
+
+
+def load_ground_truth(annotations: str | dict, lvis_style: bool = False) -> GroundTruth:
     """Index COCO annotations, given as a path or as their content.
 
     Args:
         annotations: See above.
         lvis_style: Read them as LVIS, whose evaluation knows no crowds: each box counts as one object.
+
+    Raises:
+        DataError: If the file is not COCO json.
     """
-    ground_truth = COCO(annotations, print_function=_silent)
+    if isinstance(annotations, dict):
+        dataset = annotations
+    else:
+        try:
+            dataset = json.loads(Path(annotations).read_text(encoding='utf-8'))
+        except ValueError as error:
+            raise DataError(f'{annotations} is not COCO json ({error}); get the file anew.') from error
     if lvis_style:
-        for annotation in ground_truth.dataset['annotations']:
-            annotation['iscrowd'] = 0
-    return ground_truth
+        plain = [{**annotation, 'iscrowd': 0} for annotation in dataset['annotations']]
+        dataset = {**dataset, 'annotations': plain}
+    return GroundTruth(dataset)
 
 
 def category_accuracy(
-    ground_truth: COCO,
+    ground_truth: GroundTruth,
     detections: DetectionTable,
     category_ids: Sequence[int],
     cap: DetectionCap,
@@ -92,9 +116,9 @@ def category_accuracy(
 class _Truth:
     """The annotations of some pictures, ordered by the C categories that are scored."""
 
-    def __init__(self, ground_truth: COCO, image_ids: Sequence, category_ids: Sequence[int]) -> None:
-        self.images = [ground_truth.imgs[image] for image in image_ids]
-        self.categories = [ground_truth.cats[category] for category in category_ids]
+    def __init__(self, ground_truth: GroundTruth, image_ids: Sequence, category_ids: Sequence[int]) -> None:
+        self.images = [ground_truth.images[image] for image in image_ids]
+        self.categories = [ground_truth.categories[category] for category in category_ids]
         self.row = {image: row for row, image in enumerate(image_ids)}
         self.column = {category: column for column, category in enumerate(category_ids)}
         known = (a for a in ground_truth.dataset['annotations'] if a['image_id'] in self.row)
@@ -150,12 +174,16 @@ class _Truth:
     def _part(
         self, first: int, stop: int, seen: np.ndarray, start_A: np.ndarray, detections: DetectionTable
     ) -> '_Part':
+        # Own ids: the engine takes numbers only, and would never match an annotation whose id is 0.
         truth = dict(
-            images=[self.images[row] for row in np.flatnonzero(seen)],
+            images=[{**self.images[row], 'id': row} for row in np.flatnonzero(seen).tolist()],
             categories=self.categories[first:stop],
-            annotations=self.annotations[start_A[first] : start_A[stop]],
+            annotations=[
+                {**annotation, 'id': number, 'image_id': self.row[annotation['image_id']]}
+                for number, annotation in enumerate(self.annotations[start_A[first] : start_A[stop]], start=1)
+            ],
         )
-        return _Part(slice(first, stop), load_ground_truth(truth), detections)
+        return _Part(slice(first, stop), COCO(truth, print_function=_silent), detections)
 
 
 class _Part(NamedTuple):
@@ -185,9 +213,9 @@ def _score(part: _Part, iou_type: str, lvis_style: bool) -> tuple[np.ndarray, np
     return precision_TCA[:, order], np.where(recall_TCA > -1, recall_TCA, np.nan)[:, order]
 
 
-def _check_federated(ground_truth: COCO, image_ids: Sequence) -> None:
+def _check_federated(ground_truth: GroundTruth, image_ids: Sequence) -> None:
     needed = ('neg_category_ids', 'not_exhaustive_category_ids')
-    lacking = [image for image in image_ids if not all(key in ground_truth.imgs[image] for key in needed)]
+    lacking = [image for image in image_ids if not all(key in ground_truth.images[image] for key in needed)]
     if lacking:
         raise DataError(
             f"{len(lacking)} pictures (first id: {lacking[0]}) do not have LVIS's {needed[0]} and {needed[1]}; "

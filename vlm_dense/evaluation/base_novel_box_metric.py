@@ -124,7 +124,7 @@ class BaseNovelBoxMetric(PerImageMetric):
             raise ConfigError('the processes of one evaluation asked for different vocabularies; give them one config.')
         images = self.distinct(results)
         ground_truth = load_ground_truth(self.ann_file, self.lvis_style)
-        self._check_images(images, ground_truth.getImgIds())
+        self._check_images(images, list(ground_truth.images))
         categories = self._categories(vocabulary, ground_truth.dataset['categories'])
         ids = [None if category is None else category['id'] for category in categories]
         iou_types = self._given(images)
@@ -194,7 +194,7 @@ class BaseNovelBoxMetric(PerImageMetric):
         print_log('the model gives no masks, so boxes alone are evaluated.', logger='current', level=logging.WARNING)
         return tuple(iou_type for iou_type in self.iou_types if iou_type != 'segm')
 
-    def _check_images(self, images: Sequence[dict], known: Sequence[int]) -> None:
+    def _check_images(self, images: Sequence[dict], known: Sequence[int | str]) -> None:
         unknown = sorted({image['image'] for image in images} - set(known))
         if unknown:
             raise DataError(

@@ -88,9 +88,12 @@ class DetectionTable:
         )
 
     def records(self, kind: str) -> list[dict[str, Any]]:
-        """COCO's result format with one shape; a second one would change the area of masks."""
+        """COCO's result format with one shape; a second one would change the area of masks.
+
+        A picture's ``image_id`` is its position in ``image_ids``.
+        """
         return [
-            {'image_id': self.image_ids[image], 'category_id': category, 'score': score, SHAPE_KEY[kind]: shape}
+            {'image_id': image, 'category_id': category, 'score': score, SHAPE_KEY[kind]: shape}
             for image, category, score, shape in zip(
                 self.image_M.tolist(),
                 self.category_M.tolist(),

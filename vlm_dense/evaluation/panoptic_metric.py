@@ -100,7 +100,8 @@ class PanopticQualityMetric(PerImageMetric):
             segment['id']: Segment(self._row_of[segment['category_id']], bool(segment.get('iscrowd')))
             for segment in annotation['segments_info']
         }
-        truth_HW = _read_ids(self.seg_prefix / annotation['file_name'])
+        # mmdet's converter of ADE20K writes the picture's name.
+        truth_HW = _read_ids((self.seg_prefix / annotation['file_name']).with_suffix('.png'))
         # Void is the only 0, as ids of instances also begin there.
         found_HW = np.asarray(sample['pred_panoptic_seg']['sem_seg'])[0].astype(np.int64) + 1
         if truth_HW.shape != found_HW.shape:

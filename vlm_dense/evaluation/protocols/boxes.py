@@ -8,11 +8,12 @@ from vlm_dense.datasets.odinw import odinw_sets
 from vlm_dense.evaluation.detection_cap import DetectionCap
 from vlm_dense.evaluation.protocols.protocol import VOCABULARIES, Part, Protocol, shipped
 
-PER_WORD, PER_PICTURE, FIXED = 'picture_and_word:100', 'picture:300', 'word:10000'
+PER_WORD, PER_PICTURE, FIXED, ZERO_SHOT = 'picture_and_word:100', 'picture:300', 'word:10000', 'picture:100'
 OV_COCO = 'Bansal et al., arXiv 1804.04340; split of Zareian et al., arXiv 2011.10678'
 OBJECTS365 = 'Shao et al., ICCV 2019'
 LVIS = 'Gupta et al., arXiv 1908.03195'
-ALL_FIGURES = dict(iou_types=('bbox', 'segm'), masks='where_given')
+ALL_FIGURES: dict[str, Any] = dict(iou_types=('bbox', 'segm'), masks='where_given')
+COCO_RULES: dict[str, Any] = dict(cap=PER_WORD, figures=('coco', 'slices'), **ALL_FIGURES)
 
 
 def _counted(cap: str) -> str:
@@ -102,11 +103,7 @@ def _lvis(name: str, title: str, part: str, cap: str, headline: tuple[str, ...],
     )
 
 
-def _coco_style(
-    name: str, title: str, split: str, source: str, headline: tuple[str, ...], *place: Any, **how: Any
-) -> Protocol:
-    """COCO's rules on the annotations at ``place``, arguments of `_boxes`."""
-    figures = dict(cap=PER_WORD, figures=('coco', 'slices'), **ALL_FIGURES)
+def _coco_style(name: str, title: str, split: str, source: str, headline: tuple[str, ...], part: Part) -> Protocol:
     return Protocol(
         name=name,
         kind='boxes',
@@ -116,7 +113,7 @@ def _coco_style(
         source=source,
         data=name,
         headline=headline,
-        parts=(_boxes(*place, **how, **figures),),
+        parts=(part,),
     )
 
 
@@ -155,10 +152,13 @@ BOXES = (
         'val2017, 5,000 pictures',
         'Lin et al., arXiv 1405.0312',
         ('ap', 'ap50', 'ap75'),
-        'coco',
-        'annotations/instances_val2017.json',
-        'val2017/',
-        dict(dataset='coco'),
+        _boxes(
+            'coco',
+            'annotations/instances_val2017.json',
+            'val2017/',
+            dict(dataset='coco'),
+            **COCO_RULES,
+        ),
     ),
     _ov_coco(
         'ov_coco',
@@ -188,8 +188,8 @@ BOXES = (
         name='coco_65_15',
         kind='boxes',
         title='COCO 65/15, generalised: one pass over 80 words, AP50 and recall@100 of unseen and seen words',
-        split='val2014, the pictures with one of the 15 unseen words',
-        cap=_counted(PER_WORD),
+        split='val2014, 10,098 pictures with one of the 15 unseen words',
+        cap=_counted(ZERO_SHOT),
         source='Rahman et al., arXiv 1811.08982',
         data='coco_65_15',
         headline=('unseen_ap50', 'seen_ap50', 'hm_ap50', 'unseen_recall100', 'seen_recall100', 'hm_recall100'),
@@ -199,7 +199,7 @@ BOXES = (
                 'annotations/instances_val2014_65_15.json',
                 'val2014/',
                 shipped('coco_65_15'),
-                cap=PER_WORD,
+                cap=ZERO_SHOT,
                 figures=('seen_unseen',),
             ),
         ),
@@ -223,10 +223,13 @@ BOXES = (
         'val',
         OBJECTS365,
         ('ap', 'ap50'),
-        'objects365v1',
-        'annotations/objects365_val.json',
-        'val/',
-        dict(dataset='objects365_v1'),
+        _boxes(
+            'objects365v1',
+            'annotations/objects365_val.json',
+            'val/',
+            dict(dataset='objects365_v1'),
+            **COCO_RULES,
+        ),
     ),
     _coco_style(
         'objects365_v2',
@@ -234,11 +237,14 @@ BOXES = (
         'val, 80,000 pictures',
         OBJECTS365,
         ('ap', 'ap50'),
-        'objects365v2',
-        'annotations/zhiyuan_objv2_val.json',
-        'val/',
-        dict(dataset='objects365_v2'),
-        path_parts=2,
+        _boxes(
+            'objects365v2',
+            'annotations/zhiyuan_objv2_val.json',
+            'val/',
+            dict(dataset='objects365_v2'),
+            path_parts=2,
+            **COCO_RULES,
+        ),
     ),
     _coco_style(
         'voc2007',
@@ -246,11 +252,14 @@ BOXES = (
         'test, 4,952 pictures',
         'Everingham et al., IJCV 2010; as Gu et al. (ViLD), arXiv 2104.13921, report it',
         ('ap50', 'ap'),
-        'VOCdevkit/VOC2007',
-        'annotations/voc07_test.json',
-        'JPEGImages/',
-        shipped('voc20'),
-        category_words=dict(diningtable='dining table', pottedplant='potted plant', tvmonitor='tv monitor'),
+        _boxes(
+            'VOCdevkit/VOC2007',
+            'annotations/voc07_test.json',
+            'JPEGImages/',
+            shipped('voc20'),
+            category_words=dict(diningtable='dining table', pottedplant='potted plant', tvmonitor='tv monitor'),
+            **COCO_RULES,
+        ),
     ),
     _coco_style(
         'ade20k_instance',
@@ -258,10 +267,13 @@ BOXES = (
         'validation, 2,000 pictures',
         'Zhou et al., arXiv 1608.05442; categories of mmdet',
         ('segm_ap', 'ap'),
-        'ade/ADEChallengeData2016',
-        'ade20k_instance_val.json',
-        'images/validation/',
-        dict(dataset='ade20k_instance'),
+        _boxes(
+            'ade/ADEChallengeData2016',
+            'ade20k_instance_val.json',
+            'images/validation/',
+            dict(dataset='ade20k_instance'),
+            **COCO_RULES,
+        ),
     ),
     _odinw('odinw13'),
     _odinw('odinw35'),
