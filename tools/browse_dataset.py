@@ -54,7 +54,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     beside.add_argument('--no-masks', action='store_true', help='the json has boxes alone')
     beside.add_argument('--picture-suffix', default='.jpg', metavar='END', help='(default: .jpg)')
     beside.add_argument('--map-suffix', default='.png', metavar='END', help='(default: .png)')
-    beside.add_argument('--reduce-zero-label', action='store_true', help='value 0 is ignored, value 1 the first word')
+    beside.add_argument('--first-label', type=int, default=0, help='number of the first word in label maps')
     args = parser.parse_args(arguments)
     if (args.config is None) == (args.annotations is None):
         parser.error('give a config or --annotations')

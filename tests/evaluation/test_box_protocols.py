@@ -46,6 +46,20 @@ def accuracy(truth, samples, cap, iou_type='bbox', lvis_style=False):
     return category_accuracy(ground_truth, table, IDS, DetectionCap.parse(cap), iou_type, lvis_style)
 
 
+def test_ids_may_be_texts_and_begin_at_0():
+    truth, samples = coco_scene(0)
+    plain = accuracy(truth, samples, 'picture_and_word:100')
+    for annotation in truth['annotations']:
+        annotation.update(id=annotation['id'] - 1, image_id=f'{annotation["image_id"]:03}')
+    for image in truth['images']:
+        image['id'] = f'{image["id"]:03}'
+    for sample in samples:
+        sample['img_id'] = f'{sample["img_id"]:03}'
+    found = accuracy(truth, samples, 'picture_and_word:100')
+    np.testing.assert_array_equal(found.precision_TCA, plain.precision_TCA)
+    assert np.nanmax(found.precision_TCA) > 0
+
+
 @pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
 @pytest.mark.parametrize('limit', [100, 3])
 @pytest.mark.parametrize('seed', range(3))

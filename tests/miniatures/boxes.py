@@ -82,8 +82,11 @@ def write_coco_65_15(archives_dir: Path) -> None:
     write_zip(archives_dir / 'annotations_trainval2014.zip', files)
 
 
-def panoptic(names: list[str], categories: list[dict], folder: Path) -> dict[str, bytes]:
-    """A json of two segments a picture and its maps, below the files' names without their ends."""
+def panoptic(names: list[str], categories: list[dict], folder: Path, ending: str = '.png') -> dict[str, bytes]:
+    """A json of two segments a picture and its maps, below the files' names without their ends.
+
+    ``ending`` is that of the maps' names in the json; the files end in .png.
+    """
     images, annotations, files = [], [], {}
     for number, name in enumerate(names):
         ids_HW = np.zeros((HEIGHT, WIDTH), np.int64)
@@ -98,7 +101,7 @@ def panoptic(names: list[str], categories: list[dict], folder: Path) -> dict[str
         images.append({**image(0, f'{name}.jpg'), 'id': image_id})
         for segment in segments:
             segment['iscrowd'] = 0
-        annotations.append({'image_id': image_id, 'file_name': f'{name}.png', 'segments_info': segments})
+        annotations.append({'image_id': image_id, 'file_name': f'{name}{ending}', 'segments_info': segments})
     document = {'images': images, 'annotations': annotations, 'categories': categories}
     return {**files, f'{folder}.json': as_json(document)}
 

@@ -64,7 +64,7 @@ def place_ade20k_panoptic(root: Path) -> None:
     _place_ade_pictures(root)
     names = class_names('ADE20KPanopticDataset')
     categories = [{'id': number, 'name': name, 'isthing': int(number < 100)} for number, name in enumerate(names)]
-    write_files(root / ADE_2016, panoptic(list(ADE_NAMES), categories, Path('ade20k_panoptic_val')))
+    write_files(root / ADE_2016, panoptic(list(ADE_NAMES), categories, Path('ade20k_panoptic_val'), '.jpg'))
 
 
 def place_ade20k_instance(root: Path) -> None:

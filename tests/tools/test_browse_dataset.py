@@ -85,7 +85,7 @@ def test_label_maps_beside_pictures(root: Path, tmp_path: Path, capsys: pytest.C
     arguments += ['--pictures', str(folder / 'images' / 'training')]
     assert browse_dataset.main(arguments) == 2
     assert 'Give --vocabulary' in capsys.readouterr().err
-    assert browse_dataset.main([*arguments, '--vocabulary', 'ade20k', '--reduce-zero-label']) == 0
+    assert browse_dataset.main([*arguments, '--vocabulary', 'ade20k', '--first-label', '1']) == 0
     assert 'written: 2 of 2 pictures' in capsys.readouterr().out
 
 

@@ -91,11 +91,10 @@ def _label_maps(args: argparse.Namespace) -> dict:
         vocabulary=args.vocabulary,
         img_suffix=args.picture_suffix,
         seg_map_suffix=args.map_suffix,
-        reduce_zero_label=args.reduce_zero_label,
-        background=not args.reduce_zero_label,
+        first_label=args.first_label,
         pipeline=[
             READ,
-            dict(type='LoadAnnotations', imdecode_backend='pillow'),
+            dict(type='vlm_dense.LoadLabelMap'),
             dict(type='PackSegInputs'),
             dict(type='vlm_dense.AttachVocabulary', vocabulary=args.vocabulary),
         ],
