@@ -14,8 +14,8 @@ Needs `lvis` (requirements/tests.txt) and Linux, which tells and resets a proces
 * growth: ViLD's two-tower detector of `configs/vild_r50_lvis.py` with random weights, one picture of 480 x 640, boxes
   and masks, words encoded before: seconds with 1,203 words over seconds with 80.
 * lvis: box AP of 1,203 categories on 400 pictures, 128,000 detections of which 300 a picture count, against `lvis`
-  0.5.3, which needs numpy's old ``np.float`` back. Both from records in memory, ground truth indexed before, objects of
-  all sizes together only. APs of all categories must agree to 1e-9.
+  0.5.3, which needs numpy's old ``np.float`` back. Both from records in memory, ground truth indexed before, for objects
+  of all sizes and of each size apart. APs of all categories must agree to 1e-9.
 
 Seconds are medians over rounds in which both sides alternate, after one round that is not counted. The last line is
 JSON: ``label_map_memory`` is our extra memory over mmseg's, ``growth_1203_over_80`` as above, and the other ratios are
@@ -229,31 +229,32 @@ def federated_scene() -> tuple[dict, list[dict]]:
 
 
 def lvis_jobs(truth: dict, found: list[dict], folder: Path) -> tuple[Job, Job]:
-    """AP (10, C) at every threshold and category by `lvis` and by us."""
+    """AP (10, C) at every threshold and category by `lvis` and by us; both also take small, medium and large apart."""
     np.float = float  # type: ignore[attr-defined]  # gone from numpy; lvis 0.5.3 still asks for it
     from lvis import LVIS, LVISEval, LVISResults
 
-    from vlm_dense.evaluation.average_precision import category_precision, keep_best_per_image, load_ground_truth
+    from vlm_dense.evaluation.average_precision import category_accuracy, load_ground_truth
+    from vlm_dense.evaluation.detection_cap import DetectionCap
+    from vlm_dense.evaluation.detection_table import DetectionTable
 
     logging.getLogger('lvis').setLevel(logging.ERROR)
     (folder / 'truth.json').write_text(json.dumps(truth))
-    peer_truth, our_truth = LVIS(str(folder / 'truth.json')), load_ground_truth(copy.deepcopy(truth))
+    peer_truth, our_truth = LVIS(str(folder / 'truth.json')), load_ground_truth(copy.deepcopy(truth), lvis_style=True)
     images, categories = range(PICTURES), [category['id'] for category in truth['categories']]
 
     def peer() -> np.ndarray:
         evaluation = LVISEval(
             peer_truth, LVISResults(peer_truth, [dict(one) for one in found], max_dets=WANTED), 'bbox'
         )
-        params = evaluation.params
-        params.area_rng, params.area_rng_lbl = params.area_rng[:1], params.area_rng_lbl[:1]
         evaluation.evaluate()
         evaluation.accumulate()
-        precision_TRC = evaluation.eval['precision'][..., 0]
+        precision_TRC = evaluation.eval['precision'][..., 0]  # of all sizes
         return np.where(precision_TRC > -1, precision_TRC, np.nan).mean(axis=1)
 
     def ours() -> np.ndarray:
-        kept = keep_best_per_image([dict(one) for one in found], WANTED)
-        return category_precision(our_truth, kept, categories, images, 'bbox', -1, lvis_style=True)
+        table = DetectionTable.from_records(found, images)
+        cap = DetectionCap('picture', WANTED)
+        return category_accuracy(our_truth, table, categories, cap, lvis_style=True).precision_TCA[..., 0]
 
     return peer, ours
 

@@ -30,9 +30,7 @@ def check_panoptic(work: Workplace, ann: str, pictures: str, maps: str, classes:
         work, [(f'{pictures}/{image["file_name"]}', image['width'], image['height']) for image in images.values()]
     )
     # mmdet's converter of ADE20K writes the pictures' names.
-    entries = {
-        (work.root / maps / entry['file_name']).with_suffix('.png'): entry for entry in document['annotations']
-    }
+    entries = {(work.root / maps / entry['file_name']).with_suffix('.png'): entry for entry in document['annotations']}
     facts = work.facts.of(entries, 'segments')
     work.report.defect_each('panoptic map is missing', [path for path, fact in facts.items() if not fact], work.remedy)
     for path, fact in facts.items():
