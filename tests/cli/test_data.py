@@ -43,7 +43,7 @@ def test_a_line_per_kind_and_a_summary(file: Path, capsys: pytest.CaptureFixture
     names, boxes, summary = capsys.readouterr().out.splitlines()
     assert names == (
         'name-not-in-vocabulary: 1 names that the vocabulary lacks: '
-        "categories[1]: 'dogg' is no word; the closest word is 'dog'"
+        "categories[1]: 'dogg' is no word, the closest word is 'dog'"
     )
     assert boxes.startswith('box-outside-picture: 5 boxes that reach outside their picture: annotations[0] (a.png): ')
     assert boxes.endswith('; and 2 more')

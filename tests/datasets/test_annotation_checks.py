@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from miniatures.maps import ADE_2016, place_ade20k_instance, place_ade20k_panoptic
 from planted import PLANTS, WORDS, clean_coco, put_junk
 from pycocotools import mask as mask_utils
 
@@ -75,9 +76,9 @@ def test_names_are_compared_with_the_vocabulary(check) -> None:
     found = check(content, vocabulary=VOCABULARY)
     assert counts(found) == {'name-not-in-vocabulary': 3, 'word-not-in-file': 1}
     told = places(found, 'name-not-in-vocabulary')
-    assert "categories[2]: 'garden gnom' is no word; the closest word is 'garden gnome'" in told
-    assert "'Cat ' is no word; the closest word is 'cat'" in told
-    assert "'toaster' is no word; no word is close" in told
+    assert "categories[2]: 'garden gnom' is no word, the closest word is 'garden gnome'" in told
+    assert "'Cat ' is no word, the closest word is 'cat'" in told
+    assert "'toaster' is no word, no word is close" in told
     assert "'wombat'" in places(found, 'word-not-in-file')
 
     smaller = Vocabulary.from_words(WORDS[:3])
@@ -130,6 +131,19 @@ def test_lvis_lists_must_agree_with_the_annotations(check) -> None:
         'negative-not-exhaustive': 2,
         'duplicate-picture': 1,
     }
+
+
+def test_files_of_ade20k_as_mmdet_writes_them(check, tmp_path: Path) -> None:
+    place_ade20k_panoptic(tmp_path)
+    place_ade20k_instance(tmp_path)
+    folder = tmp_path / ADE_2016
+    maps = CheckOptions(maps=folder / 'ade20k_panoptic_val')
+    assert counts(check_annotations(folder / 'ade20k_panoptic_val.json', maps)) == {}
+    instances = folder / 'ade20k_instance_val.json'
+    assert counts(check_annotations(instances)) == {}
+    content = json.loads(instances.read_text())
+    content['annotations'][0]['image_id'] = 'ADE_val_00000077'
+    assert places(check(content), 'unknown-image') == 'annotations[0]: image ADE_val_00000077 is not listed'
 
 
 @pytest.mark.parametrize('seed', range(20))

@@ -63,6 +63,13 @@ def test_picture_of_another_size(prepared):
     only_defect(made, VAL, 'is 80 x 48 pixels, its annotations say 64 x 48')
 
 
+@pytest.mark.parametrize('side', [1, 5, 7])
+def test_tiny_picture(prepared, side):
+    made = prepared('coco')
+    (made.root / VAL).write_bytes(photograph(1, side, side))
+    only_defect(made, VAL, f'is {side} x {side} pixels')
+
+
 def test_picture_that_readers_turn(prepared):
     made = prepared('coco')
     turned = Image.new('RGB', (48, 64))
@@ -79,18 +86,28 @@ def test_picture_that_readers_turn(prepared):
 def test_another_name_of_a_category(prepared):
     made = prepared('coco')
     edit(made.root / ANN, lambda document: document['categories'][0].update(name='human'))
-    lines = sorted(str(defect) for defect in made.check().defects)
+    lines = [str(defect) for defect in made.check().defects]
     assert len(lines) == 2
-    assert f"{made.root / ANN}, category 'human': this category is not in the class list mmdet:CocoDataset" in lines[0]
-    assert f"{made.root / ANN}, name 'person': this name of the class list mmdet:CocoDataset has no cat" in lines[1]
+    assert (
+        f"{made.root / ANN}, categories[0]: 'human' is no word, no word is close (class list mmdet:CocoDataset)"
+        in lines[0]
+    )
+    assert f"{made.root / ANN}, 'person': is the name of nothing in the file (class list mmdet:CocoDataset)" in lines[1]
+
+
+def test_a_misspelt_name_of_a_category(prepared):
+    made = prepared('coco')
+    edit(made.root / ANN, lambda document: document['categories'][0].update(name='persn'))
+    only_defect(made, ANN, "categories[0]: 'persn' is no word, the closest word is 'person'")
 
 
 @pytest.mark.parametrize(
     ('part', 'change', 'problem'),
     [
-        ('annotations', {'image_id': 77}, 'image_id 77: annotations name an id that none of the images has'),
-        ('annotations', {'category_id': 26}, 'category_id 26: annotations name an id that none of the categories has'),
-        ('annotations', {'id': 2}, 'id 2: several annotations have one id'),
+        ('annotations', {'image_id': 77}, 'annotations[0]: image 77 is not listed'),
+        ('annotations', {'category_id': 26}, 'annotations[0]: category 26 is not listed'),
+        ('annotations', {'id': 2}, 'annotations[1]: id 2 was used before'),
+        ('annotations', {'id': [2]}, "annotations[0]: 'id' is [2]"),
     ],
 )
 def test_wrong_ids(prepared, part, change, problem):
@@ -156,7 +173,7 @@ def test_every_defect_is_listed(prepared):
     edit(made.root / ANN, lambda document: document['annotations'][0].update(image_id=77))
     problems = [defect.problem for defect in made.check().defects]
     assert len(problems) == 3
-    assert any('none of the images' in problem for problem in problems)
+    assert any('image 77 is not listed' in problem for problem in problems)
     assert any('picture is missing' in problem for problem in problems)
     assert any('cannot be read' in problem for problem in problems)
 
@@ -165,7 +182,7 @@ def test_many_of_a_kind_are_counted(prepared):
     made = prepared('coco')
     edit(made.root / ANN, lambda document: document['categories'].clear())
     report = made.check()
-    names = [defect for defect in report.defects if 'has no category' in defect.problem]
+    names = [defect for defect in report.defects if 'is the name of nothing' in defect.problem]
     assert len(names) == 21
     assert '(60 more like it' in names[-1].problem
 
@@ -224,14 +241,14 @@ def test_panoptic_map_with_other_segments(prepared):
     wrong = np.zeros((48, 64, 3), np.uint8)
     wrong[5:30, 4:30] = (112, 17, 1)  # 112 + 17 * 256 + 65536 = 70000
     (made.root / place).write_bytes(png(wrong))
-    only_defect(made, place, '[300] are in one of the two only')
+    only_defect(made, place, 'segment 300 has no pixel')
 
 
 def test_class_list_of_one_small_data_set(prepared):
     made = prepared('odinw13')
     ann = made.root / 'odinw/pothole/valid/annotations_without_background.json'
     edit(ann, lambda document: document['categories'][0].update(name='hole'))
-    only_defect(made, f"{ann}, name 'pothole'", 'no category has this name of the class list of pothole')
+    only_defect(made, ann, "categories[0]: 'hole' is no word, the closest word is 'pothole'")
 
 
 def test_what_a_user_unpacks_is_asked_for(place):

@@ -13,10 +13,10 @@ from vlm_dense.datasets.annotation_checks.records import (
     MISSING,
     check_distinct,
     check_words,
-    integer_field,
     is_integer,
     new_id,
     records,
+    reference,
     text_field,
 )
 from vlm_dense.datasets.annotation_checks.records import field as field_of
@@ -38,11 +38,11 @@ class Index:
         found: Categories annotated in an image, by image id.
     """
 
-    images: dict[int, dict] = field(default_factory=dict)
-    sizes: dict[int, Size | None] = field(default_factory=dict)
-    names: dict[int, str] = field(default_factory=dict)
-    categories: dict[int, str | None] = field(default_factory=dict)
-    found: dict[int, set[int]] = field(default_factory=dict)
+    images: dict[int | str, dict] = field(default_factory=dict)
+    sizes: dict[int | str, Size | None] = field(default_factory=dict)
+    names: dict[int | str, str] = field(default_factory=dict)
+    categories: dict[int | str, str | None] = field(default_factory=dict)
+    found: dict[int | str, set[int | str]] = field(default_factory=dict)
 
 
 def check_coco(content: dict[str, Any], options: CheckOptions, defects: Defects) -> None:
@@ -69,7 +69,7 @@ def check_coco(content: dict[str, Any], options: CheckOptions, defects: Defects)
         lvis.check_lists(index.images, index.categories, index.found, defects)
     if options.pictures is not None:
         wanted = ((name, index.sizes[identity]) for identity, name in index.names.items())
-        PictureFiles(options.pictures, defects).check(wanted)
+        PictureFiles(options, defects).check(wanted)
 
 
 def _categories(entries: Any, index: Index, options: CheckOptions, defects: Defects) -> None:
@@ -128,19 +128,18 @@ def _annotations(entries: Any, index: Index, options: CheckOptions, defects: Def
     rows = list(records(entries, 'annotations', defects))
     # Files of boxes alone often carry an empty list in place of each mask.
     has_masks = any(annotation.get('segmentation') for _, annotation in rows)
-    seen: dict[int, None] = {}
+    seen: set[int | str] = set()
     for row, annotation in rows:
         identity = new_id(annotation, 'annotation', row, seen, defects)
         if identity is not None:
-            seen[identity] = None
+            seen.add(identity)
         image = reference(annotation, 'image', row, index.images, defects)
         category = reference(annotation, 'category', row, index.categories, defects)
         size = None if image is None else index.sizes[image]
         place = row if image is None else f'{row} ({index.names.get(image, f"image {image}")})'
-        box = field_of(annotation, 'bbox', row, defects)
-        if box is not MISSING:
+        if options.objects and (box := field_of(annotation, 'bbox', row, defects)) is not MISSING:
             check_box(box, size, place, options.box_slack, defects)
-        if size is not None and has_masks:
+        if options.objects and has_masks and size is not None:
             _mask(annotation, size, place, defects)
         if image is not None and category is not None:
             index.found.setdefault(image, set()).add(category)
@@ -155,12 +154,3 @@ def _mask(annotation: dict[str, Any], size: Size, place: str, defects: Defects) 
     if problem is not None:
         kind, what = problem
         defects.add(kind, place, what)
-
-
-def reference(record: dict[str, Any], kind: str, place: str, known: dict[int, Any], defects: Defects) -> int | None:
-    """The image or category id of an annotation if it can be used and is listed."""
-    identity = integer_field(record, f'{kind}_id', place, defects)
-    if identity is not None and identity not in known:
-        defects.add(f'unknown-{kind}', place, f'{kind} {identity} is not listed')
-        return None
-    return identity

@@ -8,7 +8,7 @@ from vlm_dense.text.word_checks import printable
 KINDS = {
     'no-record': 'entries that are no records',
     'missing-field': 'records that lack a field',
-    'id-not-integer': 'ids that are not integers',
+    'id-not-integer': 'ids that are not integers (those of pictures may be texts)',
     'duplicate-image-id': 'image ids used before',
     'duplicate-annotation-id': 'annotation ids used before',
     'duplicate-category-id': 'category ids used before',

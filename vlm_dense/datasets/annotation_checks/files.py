@@ -1,75 +1,13 @@
 """Picture files: there, whole, of the size that is said, each content once."""
 
-import hashlib
-import io
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
-from os import cpu_count
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from vlm_dense.datasets.annotation_checks.boxes import Size
 from vlm_dense.datasets.annotation_checks.defects import Defects
+from vlm_dense.datasets.annotation_checks.options import CheckOptions
+from vlm_dense.datasets.picture_facts import Fact
 from vlm_dense.errors import MissingFileError
-
-ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # Exif: rows and columns change places
-AT_ONCE = 64  # files whose results wait at the same time
-
-
-@dataclass(frozen=True)
-class ReadFile:
-    """What a file holds.
-
-    Args:
-        size: Width and height in pixels as a reader that obeys Exif sees them; None if the file cannot be decoded.
-        digest: Of its bytes; None if there is no such file.
-        error: Why it cannot be decoded.
-        pixels: Its pixels where they were asked for.
-    """
-
-    size: Size | None = None
-    digest: bytes | None = None
-    error: str = ''
-    pixels: np.ndarray | None = None
-
-
-def read_whole(path: Path, keep: bool = False) -> ReadFile:
-    """Decode a file to its end.
-
-    Args:
-        path: The file.
-        keep: Whether to give its pixels, palettes as indices.
-    """
-    if not path.is_file():
-        return ReadFile()
-    try:
-        content = path.read_bytes()
-        digest = hashlib.blake2b(content, digest_size=16).digest()
-    except OSError as error:
-        return ReadFile(digest=b'', error=str(error))
-    try:
-        with Image.open(io.BytesIO(content)) as picture:
-            picture.load()
-            width, height = picture.size
-            if picture.getexif().get(ORIENTATION) in TURNED:
-                width, height = height, width
-            return ReadFile((width, height), digest, pixels=np.asarray(picture) if keep else None)
-    # Pillow reports damage as OSError, SyntaxError, ValueError or EOFError, depending on the format.
-    except Exception as error:
-        return ReadFile(digest=digest, error=str(error) or type(error).__name__)
-
-
-def in_threads(work: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[Any]:
-    """Results in the order of the jobs; decoders release Python's lock. Few results wait at a time."""
-    rest = iter(jobs)
-    with ThreadPoolExecutor(cpu_count()) as pool:
-        while chunk := list(islice(rest, AT_ONCE)):
-            yield from pool.map(work, chunk)
 
 
 def require_folder(folder: Path, option: str) -> Path:
@@ -86,11 +24,13 @@ def require_folder(folder: Path, option: str) -> Path:
 class PictureFiles:
     """Reads picture files and reports what is wrong with them; a path that was read before is not read again."""
 
-    def __init__(self, folder: Path, defects: Defects) -> None:
-        self.folder = require_folder(folder, '--pictures')
+    def __init__(self, options: CheckOptions, defects: Defects) -> None:
+        assert options.pictures is not None, 'callers look first'
+        self.folder = require_folder(options.pictures, '--pictures')
+        self._read = options.read
         self.defects = defects
         self.sizes: dict[str, Size | None] = {}
-        self._names: dict[bytes, str] = {}
+        self._names: dict[str, str] = {}
 
     def check(self, wanted: Iterable[tuple[str, Size | None]]) -> None:
         """Look at files.
@@ -100,20 +40,46 @@ class PictureFiles:
         """
         said = dict(reversed(list(wanted)))  # of a name listed twice the first counts
         names = [name for name in reversed(said) if name not in self.sizes]
-        for name, found in zip(names, in_threads(lambda name: read_whole(self.folder / name), names), strict=True):
-            self.sizes[name] = found.size
-            self._report(name, found, said[name])
+        facts = self._read((self.folder / name for name in names), 'picture')
+        for name in names:
+            fact = facts[self.folder / name]
+            self.sizes[name] = None if fact is None or fact.flaw else fact.size
+            self._report(name, fact, said[name])
 
-    def _report(self, name: str, found: ReadFile, said: Size | None) -> None:
-        if found.digest is None:
+    def _report(self, name: str, fact: Fact | None, said: Size | None) -> None:
+        if fact is None:
             self.defects.add('missing-picture', name, f'is not in {self.folder}')
             return
-        if found.size is None:
-            self.defects.add('unreadable-picture', name, found.error)
+        if fact.error:
+            self.defects.add('unreadable-picture', name, fact.error)
             return
-        if said is not None and found.size != said:
-            what = f'the file has {found.size[0]} x {found.size[1]} pixels, the annotations say {said[0]} x {said[1]}'
+        if said is not None and fact.size != said:
+            what = f'the file has {fact.width} x {fact.height} pixels, the annotations say {said[0]} x {said[1]}'
             self.defects.add('picture-size-differs', name, what)
-        first = self._names.setdefault(found.digest, name)
+        first = self._names.setdefault(fact.digest, name)
         if first != name:
             self.defects.add('same-content', name, f'has the same bytes as {first}')
+
+
+def usable_map(name: str, fact: Fact | None, folder: Path, size: Size | None, defects: Defects) -> Fact | None:
+    """The fact about a label map or panoptic map if its values can be looked at; what is wrong is reported.
+
+    Args:
+        name: Its path below ``folder``.
+        size: Width and height of its picture, where they are known.
+    """
+    if fact is None:
+        defects.add('missing-map', name, f'is not in {folder}')
+        return None
+    if fact.flaw:
+        defects.add('unreadable-map' if fact.error else 'map-channels', name, fact.flaw)
+        return None
+    if size is not None and fact.size != size:
+        defects.add('map-size-differs', name, f'is {fact.width} x {fact.height}, its picture {size[0]} x {size[1]}')
+    return fact
+
+
+def names_in(folder: Path, end: str) -> list[str]:
+    """Paths of the files in a folder and its sub-folders, relative and without their common end; no hidden ones."""
+    found = (path for path in folder.rglob(f'*{end}') if not path.name.startswith('.') and path.is_file())
+    return sorted(path.relative_to(folder).as_posix().removesuffix(end) for path in found)

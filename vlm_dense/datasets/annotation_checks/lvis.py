@@ -15,9 +15,9 @@ def is_lvis(images: Any) -> bool:
 
 
 def check_lists(
-    images: Mapping[int, dict[str, Any]],
-    categories: Mapping[int, str | None],
-    found: Mapping[int, set[int]],
+    images: Mapping[int | str, dict[str, Any]],
+    categories: Mapping[int | str, str | None],
+    found: Mapping[int | str, set[int | str]],
     defects: Defects,
 ) -> None:
     """Report categories that an image lists as absent and has, or lists as both absent and not exhaustive.
@@ -39,7 +39,7 @@ def check_lists(
             defects.add('negative-not-exhaustive', place, what)
 
 
-def _ids(entries: Any, name: str, place: str, categories: Mapping[int, str | None], defects: Defects) -> set[int]:
+def _ids(entries: Any, name: str, place: str, categories: Mapping[int | str, str | None], defects: Defects) -> set[int]:
     if not isinstance(entries, list):
         defects.add('no-record', place, f"'{name}' is {str(entries)[:40]}, not a list")
         return set()
@@ -54,5 +54,5 @@ def _ids(entries: Any, name: str, place: str, categories: Mapping[int, str | Non
     return usable
 
 
-def _name(category: int, categories: Mapping[int, str | None]) -> str:
+def _name(category: int, categories: Mapping[int | str, str | None]) -> str:
     return f"category {category} '{categories[category]}'"

@@ -64,7 +64,7 @@ def check_odvg(lines: list[Any], options: CheckOptions, defects: Defects) -> Non
     check_words(labels.places, options, False, defects)
     defects.counted |= {'lines': len(lines), 'names': len(labels.places)}
     if options.pictures is not None:
-        PictureFiles(options.pictures, defects).check(wanted.items())
+        PictureFiles(options, defects).check(wanted.items())
 
 
 def _objects(

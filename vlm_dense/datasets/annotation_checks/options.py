@@ -1,8 +1,10 @@
 """What a check is told besides the file."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlm_dense.datasets.picture_facts import Fact, Kind, read_facts
 from vlm_dense.text.vocabulary import Vocabulary
 
 
@@ -22,6 +24,8 @@ class CheckOptions:
         map_suffix: End of the names of label maps.
         picture_suffix: End of the names of their pictures, which otherwise have the same path in their folder.
         listing: Text file with a path without suffix per line, where only those are of the split.
+        objects: Whether boxes and masks are looked at; ids, names and files always are.
+        read: Reads picture files; see ``read_facts``.
     """
 
     vocabulary: Vocabulary | None = None
@@ -35,3 +39,5 @@ class CheckOptions:
     map_suffix: str = '.png'
     picture_suffix: str = '.jpg'
     listing: Path | None = None
+    objects: bool = True
+    read: Callable[[Iterable[Path], Kind], dict[Path, Fact | None]] = read_facts

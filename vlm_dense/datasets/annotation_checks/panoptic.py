@@ -1,18 +1,23 @@
 """COCO panoptic json: one annotation per picture, with segments that a map of coloured pixels shows."""
 
 from collections.abc import Mapping
+from os.path import splitext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vlm_dense.datasets.annotation_checks.boxes import Size, check_box
 from vlm_dense.datasets.annotation_checks.defects import Defects
-from vlm_dense.datasets.annotation_checks.files import ReadFile, in_threads, read_whole, require_folder
+from vlm_dense.datasets.annotation_checks.files import require_folder, usable_map
 from vlm_dense.datasets.annotation_checks.options import CheckOptions
-from vlm_dense.datasets.annotation_checks.records import MISSING, field, integer_field, records, text_field
+from vlm_dense.datasets.annotation_checks.records import (
+    MISSING,
+    field,
+    integer_field,
+    records,
+    reference,
+    text_field,
+)
 
-RGB_WEIGHTS = (1, 256, 256**2)  # a segment's id from its colour
 NO_SEGMENT = 0
 
 
@@ -23,8 +28,8 @@ def is_panoptic(annotations: Any) -> bool:
 
 def check_segments(
     annotations: Any,
-    sizes: Mapping[int, Size | None],
-    categories: Mapping[int, str | None],
+    sizes: Mapping[int | str, Size | None],
+    categories: Mapping[int | str, str | None],
     options: CheckOptions,
     defects: Defects,
 ) -> None:
@@ -40,10 +45,8 @@ def check_segments(
     maps: list[tuple[str, Size | None, set[int]]] = []
     count = 0
     for place, annotation in records(annotations, 'annotations', defects):
-        image = integer_field(annotation, 'image_id', place, defects)
-        if image is not None and image not in sizes:
-            defects.add('unknown-image', place, f'image {image} is not listed')
-        size = None if image is None else sizes.get(image)
+        image = reference(annotation, 'image', place, sizes, defects)
+        size = None if image is None else sizes[image]
         name = text_field(annotation, 'file_name', place, defects)
         segments: set[int] = set()
         for where, segment in records(annotation.get('segments_info'), f'{place}.segments_info', defects):
@@ -53,7 +56,7 @@ def check_segments(
             maps.append((name, size, segments))
     defects.counted |= {'annotations': len(annotations), 'segments': count}
     if options.maps is not None:
-        _check_maps(require_folder(options.maps, '--maps'), maps, defects)
+        _check_maps(require_folder(options.maps, '--maps'), maps, options, defects)
 
 
 def _segment(
@@ -61,7 +64,7 @@ def _segment(
     place: str,
     size: Size | None,
     segments: set[int],
-    categories: Mapping[int, str | None],
+    categories: Mapping[int | str, str | None],
     options: CheckOptions,
     defects: Defects,
 ) -> None:
@@ -70,37 +73,23 @@ def _segment(
         defects.add('duplicate-segment-id', place, f'id {identity} was used before')
     elif identity is not None:
         segments.add(identity)
-    category = integer_field(segment, 'category_id', place, defects)
-    if category is not None and category not in categories:
-        defects.add('unknown-category', place, f'category {category} is not listed')
-    box = field(segment, 'bbox', place, defects)
-    if box is not MISSING:
+    reference(segment, 'category', place, categories, defects)
+    if options.objects and (box := field(segment, 'bbox', place, defects)) is not MISSING:
         check_box(box, size, place, options.box_slack, defects)
 
 
-def _check_maps(folder: Path, maps: list[tuple[str, Size | None, set[int]]], defects: Defects) -> None:
-    def look(job: tuple[str, Size | None, set[int]]) -> tuple[ReadFile, set[int]]:
-        read = read_whole(folder / job[0], keep=True)
-        return ReadFile(read.size, read.digest, read.error), _segments_of(read.pixels)
-
-    for (name, size, listed), (read, shown) in zip(maps, in_threads(look, maps), strict=True):
-        if read.digest is None:
-            defects.add('missing-map', name, f'is not in {folder}')
-        elif read.size is None:
-            defects.add('unreadable-map', name, read.error)
-        elif not shown:
-            defects.add('map-channels', name, 'is not RGB')
-        else:
-            if size is not None and read.size != size:
-                defects.add('map-size-differs', name, f'is {read.size[0]} x {read.size[1]}, not {size[0]} x {size[1]}')
-            for identity in sorted(shown - listed - {NO_SEGMENT}):
-                defects.add('segment-not-listed', name, f'segment {identity} is not listed')
-            for identity in sorted(listed - shown):
-                defects.add('segment-not-in-map', name, f'segment {identity} has no pixel')
-
-
-def _segments_of(pixels: np.ndarray | None) -> set[int]:
-    """Ids in a map; none if it is not RGB."""
-    if pixels is None or pixels.ndim != 3 or pixels.shape[2] != len(RGB_WEIGHTS):
-        return set()
-    return set(np.unique(pixels.astype(np.int64) @ np.array(RGB_WEIGHTS)).tolist())
+def _check_maps(
+    folder: Path, maps: list[tuple[str, Size | None, set[int]]], options: CheckOptions, defects: Defects
+) -> None:
+    # mmdet's converter of ADE20K writes the pictures' names.
+    names = [f'{splitext(name)[0]}.png' for name, _, _ in maps]
+    facts = options.read((folder / name for name in names), 'segments')
+    for name, (_, size, listed) in zip(names, maps, strict=True):
+        fact = usable_map(name, facts[folder / name], folder, size, defects)
+        if fact is None:
+            continue
+        shown = {value for value, _ in fact.pixels_of} - {NO_SEGMENT}
+        for identity in sorted(shown - listed):
+            defects.add('segment-not-listed', name, f'segment {identity} is not listed')
+        for identity in sorted(listed - shown):
+            defects.add('segment-not-in-map', name, f'segment {identity} has no pixel')

@@ -37,7 +37,7 @@ def check_phrase_cut(tasks: list[Any], options: CheckOptions, defects: Defects) 
     sizes: dict[str, Size | None] = {}
     names = list(dict.fromkeys(name for _, _, name in usable if name is not None))
     if options.pictures is not None:
-        files = PictureFiles(options.pictures, defects)
+        files = PictureFiles(options, defects)
         files.check((name, None) for name in names)
         sizes = files.sizes
     for place, task, name in usable:

@@ -1,7 +1,7 @@
 """Fields, ids and names of records, whatever the format."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -46,13 +46,34 @@ def field(record: Mapping[str, Any], name: str, place: str, defects: Defects) ->
     return value
 
 
-def new_id(record: Mapping[str, Any], kind: str, place: str, seen: dict[int, Any], defects: Defects) -> int | None:
+def new_id(
+    record: Mapping[str, Any], kind: str, place: str, seen: Container[int | str], defects: Defects
+) -> int | str | None:
     """The id of an image, annotation or category if it can be used and is new."""
-    identity = integer_field(record, 'id', place, defects)
+    identity = _identity(record, 'id', kind, place, defects)
     if identity is not None and identity in seen:
         defects.add(f'duplicate-{kind}-id', place, f'id {identity} was used before')
         return None
     return identity
+
+
+def reference(
+    record: Mapping[str, Any], kind: str, place: str, known: Container[int | str], defects: Defects
+) -> int | str | None:
+    """The image or category id that a record refers to if it can be used and is listed."""
+    identity = _identity(record, f'{kind}_id', kind, place, defects)
+    if identity is not None and identity not in known:
+        defects.add(f'unknown-{kind}', place, f'{kind} {identity} is not listed')
+        return None
+    return identity
+
+
+def _identity(record: Mapping[str, Any], name: str, kind: str, place: str, defects: Defects) -> int | str | None:
+    value = record.get(name)
+    # mmdet's files of ADE20K number pictures by their names.
+    if kind == 'image' and isinstance(value, str) and value.strip():
+        return value
+    return integer_field(record, name, place, defects)
 
 
 def integer_field(record: Mapping[str, Any], name: str, place: str, defects: Defects) -> int | None:
@@ -87,19 +108,25 @@ def check_distinct(names: Sequence[tuple[str, str]], defects: Defects) -> None:
 
 
 def check_words(names: Mapping[str, str], options: CheckOptions, all_words: bool, defects: Defects) -> None:
-    """Compare names with the vocabulary, letter by letter as the data sets do.
+    """Compare names with the vocabulary, if the options have one; see `compare_names`."""
+    if options.vocabulary is not None:
+        compare_names(names, options.vocabulary.words, options.other_categories == 'drop', all_words, defects)
+
+
+def compare_names(
+    names: Mapping[str, str], words: Sequence[str], drop_others: bool, all_words: bool, defects: Defects
+) -> None:
+    """Compare names with words, letter by letter as the data sets do.
 
     A misspelt name is one defect: the word that it stands for is not reported as missing from the file too.
 
     Args:
         names: Where each name stands first.
-        options: With the vocabulary; without one nothing is compared.
+        words: What the names should be.
+        drop_others: Whether to pass over other names.
         all_words: Whether the file should name every word.
         defects: Filled.
     """
-    if options.vocabulary is None:
-        return
-    words = options.vocabulary.words
     missing = [word for word in words if word not in names]
     folded = {normalise_word(word): word for word in words}
     known = set(words)
@@ -108,9 +135,9 @@ def check_words(names: Mapping[str, str], options: CheckOptions, all_words: bool
         close = _closest(name, missing, folded) if row < HINTS else None
         if close in missing:
             missing.remove(close)
-        elif options.other_categories == 'drop':
+        elif drop_others:
             continue
-        hint = f"; the closest word is '{close}'" if close else '; no word is close' if row < HINTS else ''
+        hint = f", the closest word is '{close}'" if close else ', no word is close' if row < HINTS else ''
         defects.add('name-not-in-vocabulary', place, f"'{printable(name)}' is no word{hint}")
     for word in missing if all_words else ():
         defects.add('word-not-in-file', f"'{word}'", 'is the name of nothing in the file')

@@ -2,13 +2,21 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+from vlm_dense.datasets.annotation_checks import CheckOptions, Defects
+from vlm_dense.datasets.annotation_checks.coco import check_coco
+from vlm_dense.datasets.annotation_checks.records import compare_names
 from vlm_dense.datasets.preparation.class_lists import class_list
 from vlm_dense.datasets.preparation.workplace import Workplace
 
 PICTURES = 'pictures'
+# Kinds of defects that no official file has. Odd names, boxes and masks, which some have, are passed over.
+OF_RECORDS = {'no-record', 'missing-field', 'id-not-integer', 'unknown-image', 'unknown-category'}
+OF_RECORDS |= {f'duplicate-{part}-id' for part in ('image', 'annotation', 'category', 'segment')}
+OF_MAPS = {'missing-map', 'unreadable-map', 'map-channels', 'map-size-differs', 'segment-not-listed'}
+OF_MAPS |= {'segment-not-in-map'}
 Locate = Callable[[dict], str]
 
 
@@ -79,40 +87,47 @@ def check_boxes(
     if document is None:
         return
     work.count(PICTURES, len(document['images']), ann)
-    check_ids(work, ann, document)
+    check_records(work, ann, document)
     if classes:
-        check_names(work, ann, [category['name'] for category in document['categories']], classes)
+        check_names(work, ann, document, class_list(classes), classes)
     images = [image for image in document['images'] if not locate(image).endswith(tuple(broken_pictures) or ('\0',))]
     check_pictures(work, [(locate(image), image['width'], image['height']) for image in images])
 
 
-def check_ids(work: Workplace, ann: str, document: dict) -> None:
-    """Every id once, and no reference to a picture or a category that the file lacks."""
-    path = work.root / ann
-    for part in ('images', 'annotations', 'categories'):
-        ids = [entry['id'] for entry in document[part]]
-        twice = [f'{path}, id {entry}' for entry, times in Counter(ids).items() if times > 1]
-        work.report.defect_each(f'several {part} have one id', twice, 'get the official file again')
-    for part, key in (('images', 'image_id'), ('categories', 'category_id')):
-        known = {entry['id'] for entry in document[part]}
-        used = {entry[key] for entry in document['annotations']}
-        strays = [f'{path}, {key} {entry}' for entry in sorted(used - known, key=str)]
-        work.report.defect_each(f'annotations name an id that none of the {part} has', strays, work.remedy)
+def check_records(work: Workplace, ann: str, document: dict, maps: str = '') -> None:
+    """Every id once, and no reference to a picture or a category that the file lacks.
+
+    Args:
+        maps: Folder of panoptic maps, below the root; they must show the segments that the file lists.
+    """
+    found = Defects()
+    folder = work.root / maps if maps else None
+    check_coco(document, CheckOptions(maps=folder, objects=False, read=work.facts.of), found)
+    for kind, defects in found.by_kind().items():
+        if kind in OF_MAPS and folder:
+            work.report.defects_of_a_kind([(folder / place, what) for _, place, what in defects], work.remedy)
+        elif kind in OF_RECORDS:
+            places = [(f'{work.root / ann}, {place}', what) for _, place, what in defects]
+            work.report.defects_of_a_kind(places, 'get the official file again')
 
 
-def check_names(work: Workplace, ann: str, names: list[str], classes: str) -> None:
-    """The names of the categories are those of the class list, in any order."""
-    known, path = class_list(classes), work.root / ann
-    work.report.defect_each(
-        f'this category is not in the class list {classes}',
-        [f'{path}, category {name!r}' for name in names if name not in set(known)],
-        'use the official file, or correct the name',
-    )
-    work.report.defect_each(
-        f'this name of the class list {classes} has no category',
-        [f'{path}, name {name!r}' for name in known if name not in set(names)],
-        'use the official file, or correct the name',
-    )
+def check_names(
+    work: Workplace, ann: str, document: dict, names: Sequence[str], classes: str, drop_others: bool = False
+) -> None:
+    """The names of the categories are those of the class list, in any order.
+
+    Args:
+        names: The class list.
+        classes: What it is called.
+        drop_others: Whether the file may have other categories too.
+    """
+    found = Defects()
+    rows = enumerate(category['name'] for category in document['categories'])
+    places = {name: f'categories[{row}]' for row, name in rows if isinstance(name, str)}
+    compare_names(places, names, drop_others, True, found)
+    for defects in found.by_kind().values():
+        lines = [(f'{work.root / ann}, {place}', f'{what} (class list {classes})') for _, place, what in defects]
+        work.report.defects_of_a_kind(lines, 'use the official file, or correct the name')
 
 
 def check_pictures(work: Workplace, places: list[tuple[str, int, int]]) -> None:
@@ -120,13 +135,14 @@ def check_pictures(work: Workplace, places: list[tuple[str, int, int]]) -> None:
     expected = {work.root / place: (width, height) for place, width, height in places}
     facts = work.facts.of(expected, 'picture')
     _report_missing(work, [path for path, fact in facts.items() if fact is None], len(expected))
-    for path, fact in facts.items():
-        if fact and fact.error:
-            work.report.defect(fact.error, path, work.remedy)
-        elif fact and (fact.width, fact.height) != expected[path]:
-            width, height = expected[path]
-            problem = f'is {fact.width} x {fact.height} pixels, its annotations say {width} x {height}'
-            work.report.defect(problem, path, 'get the picture that belongs to these annotations')
+    flaws = [(path, fact.flaw) for path, fact in facts.items() if fact and fact.flaw]
+    work.report.defects_of_a_kind(flaws, work.remedy)
+    others = [
+        (path, f'is {fact.width} x {fact.height} pixels, its annotations say {" x ".join(map(repr, expected[path]))}')
+        for path, fact in facts.items()
+        if fact and not fact.flaw and fact.size != expected[path]
+    ]
+    work.report.defects_of_a_kind(others, 'get the picture that belongs to these annotations')
 
 
 def _report_missing(work: Workplace, missing: list[Path], of: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from vlm_dense.datasets.preparation.findings import LINES_OF_A_KIND
+from vlm_dense.datasets.annotation_checks.files import names_in
 from vlm_dense.datasets.preparation.workplace import Workplace
 
 
@@ -42,12 +42,6 @@ def check_maps(
     check_values(work, map_of.values(), legal)
 
 
-def names_in(folder: Path, end: str) -> list[str]:
-    """Names of the files in a folder and its sub-folders, without their common end."""
-    found = (path.relative_to(folder).as_posix() for path in folder.rglob(f'*{end}') if not path.name.startswith('.'))
-    return sorted(name.removesuffix(end) for name in found)
-
-
 def listed_names(work: Workplace, names: str) -> list[str] | None:
     """Lines of a text file below the root, or None and a defect."""
     path = work.root / names
@@ -63,28 +57,21 @@ def compare_sizes(work: Workplace, picture_of: dict[str, Path], map_of: dict[str
     maps = work.facts.of(map_of.values(), 'labels')
     for facts, problem in ((pictures, 'picture is missing'), (maps, 'label map is missing')):
         work.report.defect_each(problem, [path for path, fact in facts.items() if fact is None], work.remedy)
-        for path, fact in facts.items():
-            if fact and fact.error:
-                work.report.defect(fact.error, path, work.remedy)
+        flaws = [(path, fact.flaw) for path, fact in facts.items() if fact and fact.flaw]
+        work.report.defects_of_a_kind(flaws, work.remedy)
+    others = []
     for name, path in map_of.items():
         picture, label_map = pictures[picture_of[name]], maps[path]
-        if picture and label_map and not picture.error and not label_map.error and picture[:2] != label_map[:2]:
-            problem = (
-                f'is {label_map.width} x {label_map.height} pixels, its picture {picture_of[name]} is '
-                f'{picture.width} x {picture.height}'
-            )
-            work.report.defect(problem, path, work.remedy)
+        if picture and label_map and not picture.flaw and not label_map.flaw and picture.size != label_map.size:
+            size = f'is {label_map.width} x {label_map.height} pixels'
+            others.append((path, f'{size}, its picture {picture_of[name]} is {picture.width} x {picture.height}'))
+    work.report.defects_of_a_kind(others, work.remedy)
 
 
 def check_values(work: Workplace, maps: Iterable[Path], legal: Collection[int]) -> None:
     """Maps hold legal values only."""
     allowed = frozenset(legal)
-    wrong = {
-        path: sorted(set(fact.values) - allowed)
-        for path, fact in work.facts.of(maps, 'labels').items()
-        if fact and not fact.error
-    }
-    bad = [(path, values) for path, values in wrong.items() if values]
-    for path, values in bad[:LINES_OF_A_KIND]:
-        work.report.defect(f'has the values {values[:10]}, which are no labels', path, work.remedy)
-    work.report.defect_each('has values that are no labels', [path for path, _ in bad[LINES_OF_A_KIND:]], work.remedy)
+    facts = work.facts.of(maps, 'labels')
+    wrong = {path: list(fact.other_values(allowed.__contains__)) for path, fact in facts.items() if fact}
+    bad = [(path, f'has the values {values[:10]}, which are no labels') for path, values in wrong.items() if values]
+    work.report.defects_of_a_kind(bad, work.remedy)

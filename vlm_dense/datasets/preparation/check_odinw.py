@@ -5,8 +5,9 @@ from vlm_dense.datasets.preparation.check_boxes import (
     PICTURES,
     box_keys,
     by_file_name,
-    check_ids,
+    check_names,
     check_pictures,
+    check_records,
     read_document,
 )
 from vlm_dense.datasets.preparation.workplace import Workplace
@@ -19,12 +20,7 @@ def check_odinw(work: Workplace, suite: str) -> None:
         if document is None:
             continue
         work.count(PICTURES, len(document['images']), row.annotations)
-        check_ids(work, row.annotations, document)
-        names = {category['name'] for category in document['categories']}
-        work.report.defect_each(
-            f'no category has this name of the class list of {row.name}',
-            [f'{work.root / row.annotations}, name {name!r}' for name in row.classes if name not in names],
-            'use the annotation file that mmdet names',
-        )
+        check_records(work, row.annotations, document)
+        check_names(work, row.annotations, document, row.classes, row.name, drop_others=True)
         locate = by_file_name(row.pictures.rstrip('/'))
         check_pictures(work, [(locate(image), image['width'], image['height']) for image in document['images']])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vlm_dense.datasets.preparation.facts import THREADS
+from vlm_dense.datasets.picture_facts import THREADS
 from vlm_dense.datasets.preparation.files import is_newer, placed
 from vlm_dense.datasets.preparation.workplace import Workplace
 from vlm_dense.errors import DataError

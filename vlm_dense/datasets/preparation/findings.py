@@ -50,13 +50,19 @@ class Report:
         self.notes.append(Finding(problem, str(place), remedy))
 
     def defect_each(self, problem: str, places: Iterable[object], remedy: str) -> None:
-        """One defect per place; many of a kind are named in full up to 20, then counted with three examples."""
-        listed = [str(place) for place in places]
-        for place in listed[:LINES_OF_A_KIND]:
+        """One defect per place; see ``defects_of_a_kind``."""
+        self.defects_of_a_kind([(place, problem) for place in places], remedy)
+
+    def defects_of_a_kind(self, found: Iterable[tuple[object, str]], remedy: str) -> None:
+        """Places and what is wrong there: a line each up to 20; the rest is counted, with three examples."""
+        listed = [(str(place), problem) for place, problem in found]
+        for place, problem in listed[:LINES_OF_A_KIND]:
             self.defect(problem, place, remedy)
         rest = listed[LINES_OF_A_KIND:]
         if rest:
-            self.defect(f'{problem} ({len(rest)} more like it, among them {", ".join(rest[1:3])})', rest[0], remedy)
+            examples = ', '.join(place for place, _ in rest[1:3])
+            first, problem = rest[0]
+            self.defect(f'{problem} ({len(rest)} more like it, among them {examples})', first, remedy)
 
     def count(self, what: str, found: int, expected: Sequence[int], place: object) -> None:
         """Compare a number with the official ones; a difference is a defect, or a note for a partial data set."""
