@@ -75,7 +75,7 @@ def unpack(work: Workplace, archive: Archive, folder: Path | None) -> None:
         _report_missing(work, archive, takes)
         return
     files: dict[str, int] = {}
-    written = 0
+    written, known = 0, len(work.report.defects)
     try:
         needed = source.stat().st_size if source.is_file() else 0
         with storage_errors(work.root, needed, 'Free some room, or choose another --root.'):
@@ -95,8 +95,8 @@ def unpack(work: Workplace, archive: Archive, folder: Path | None) -> None:
     _check_takes(work, archive, source, takes, files)
     if written:
         work.report.made.append(f'{source}: {written:,} files written, {len(files) - written:,} were there')
-    with placed(_record(work, archive)) as part:
-        part.write_text(json.dumps({'of': _stamp(source, takes), 'files': files}), encoding='utf-8')
+    if len(work.report.defects) == known:  # the next run has to find a defect again
+        _remember(work, archive, source, takes, files)
 
 
 def find_source(folder: Path, archive: Archive, takes: Sequence[Take]) -> Path | None:
@@ -204,6 +204,11 @@ def _tar_content(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
 
 def _record(work: Workplace, archive: Archive) -> Path:
     return work.records / f'{work.dataset}.{archive.file}.json'
+
+
+def _remember(work: Workplace, archive: Archive, source: Path, takes: Sequence[Take], files: dict) -> None:
+    with placed(_record(work, archive)) as part:
+        part.write_text(json.dumps({'of': _stamp(source, takes), 'files': files}), encoding='utf-8')
 
 
 def _stamp(source: Path, takes: Sequence[Take]) -> list:
