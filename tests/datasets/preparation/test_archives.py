@@ -95,6 +95,13 @@ def test_links_are_left_out(work):
     assert names(work) == ['out/a.txt']
 
 
+def test_unpacked_folder_of_symbolic_links(work):
+    write_files(work.archives, {'elsewhere/a.txt': b'a', 'set/inside/b.txt': b'b'})
+    (work.archives / 'set/inside/a.txt').symlink_to('../../elsewhere/a.txt')
+    unpack(work, ZIP, work.archives)
+    assert (work.root / 'out/a.txt').read_bytes() == b'a'
+
+
 def test_archive_without_what_is_wanted(work):
     write_zip(work.archives / ZIP.file, {'other/c.txt': b'c'})
     unpack(work, ZIP, work.archives)

@@ -1,5 +1,6 @@
 """Each planted defect is found, and its line names the thing, the place and a remedy."""
 
+import errno
 import json
 
 import cv2
@@ -9,7 +10,8 @@ from miniatures import provide
 from miniatures.packing import blocks_map, photograph, png
 from PIL import Image
 
-from vlm_dense.datasets.preparation import check
+from vlm_dense.datasets.preparation import check, convert_maps
+from vlm_dense.errors import StorageError
 
 VAL = 'coco/val2017/000000000139.jpg'
 ANN = 'coco/annotations/instances_val2017.json'
@@ -215,15 +217,25 @@ def test_map_of_objects_that_is_missing(place):
     assert [str(made.root / seg)] == [defect.place for defect in defects]
 
 
-def test_mat_without_labels(place):
+@pytest.mark.parametrize('content', [b'nothing like a mat file' * 20, b'MATLAB 5.0 MAT-file', b''])
+def test_mat_without_labels(place, content):
     made = place('context459')
     made.prepare()
     mat = made.root / 'VOCdevkit/VOC2010/trainval/2008_000002.mat'
     mat.unlink()
-    mat.write_bytes(b'nothing like a mat file' * 20)
+    mat.write_bytes(content)
     defects = made.prepare(archives=None).defects
     assert [defect.place for defect in defects] == [str(mat)]
     assert 'cannot be converted' in defects[0].problem
+
+
+def test_disk_that_is_full_while_maps_are_converted(place, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(convert_maps, 'save_map', full)
+    with pytest.raises(StorageError, match='the disk is full'):
+        place('cocostuff171').prepare()
 
 
 def test_voc_annotation_with_an_unknown_object(place):

@@ -76,7 +76,7 @@ def _convert_picture(work: Workplace, source: Path, target: Path) -> None:
     try:
         with Image.open(source) as image:
             picture = np.asarray(image)
-    except (OSError, SyntaxError) as error:
+    except Exception as error:  # see convert_maps
         work.report.defect(f'cannot be read ({error})', source, 'get the official archive again')
         return
     with placed(target) as part:

@@ -22,17 +22,16 @@ def convert_maps(
     """Write ``convert(source)`` to ``target`` for every pair (source, target) whose target is older or missing.
 
     Args:
-        convert: Label map (H, W) of uint8 or uint16 for a file; its OSError, ValueError or DataError becomes a defect.
+        convert: Label map (H, W) of uint8 or uint16 for a file; what it raises becomes a defect.
         what: For the report, what the targets are.
     """
 
     def one(pair: tuple[Path, Path]) -> Exception | None:
         try:
             save_map(convert(pair[0]), pair[1])
-        except (DataError, ValueError, KeyError, SyntaxError) as error:
-            return error
-        except OSError as error:
-            if error.errno is not None:  # the disk's, not the file's
+        # Readers report damage in every way: OSError without a number, SyntaxError, IndexError, zlib.error.
+        except Exception as error:
+            if getattr(error, 'errno', None) is not None:  # the disk's, not the file's
                 raise
             return error
         return None

@@ -28,7 +28,7 @@ def link_or_copy(source: Path, target: Path) -> None:
     """Give ``source`` a second name; on another disk, copy it."""
     with placed(target) as part:
         try:
-            os.link(source, part)
+            os.link(source.resolve(), part)  # of a symbolic link, Linux would link the link
         except OSError:
             shutil.copyfile(source, part)
 

@@ -73,11 +73,10 @@ def read_459(mat: Path) -> np.ndarray:
         DataError: If the file holds no label map, or one with other values.
     """
     from scipy.io import loadmat  # late: only this conversion needs it
-    from scipy.io.matlab import MatReadError
 
     try:
         labels_HW = loadmat(mat)['LabelMap']
-    except (MatReadError, KeyError, TypeError, NotImplementedError) as error:
+    except KeyError as error:
         raise DataError(f'{mat} holds no LabelMap ({error}); get the official archive again.') from error
     if labels_HW.ndim != 2 or labels_HW.max() > CLASSES_459:
         raise DataError(f'{mat} has labels above {CLASSES_459}; get the official archive again.')

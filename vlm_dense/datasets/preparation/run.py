@@ -63,8 +63,9 @@ def prepare(
             unpack(work, archive, archives)
         for folder, archive in entry.inner:
             unpack(work, archive, root / folder)
-        for convert in entry.converters:
-            convert(work)
+        with storage_errors(root, 0, 'Free some room, or choose another --root.'):
+            for convert in entry.converters:
+                convert(work)
         _check(entry, work)
     return work.report
 
