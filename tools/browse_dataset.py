@@ -33,6 +33,8 @@ from vlm_dense.visualization import Panel, contact_sheet  # noqa: E402
 
 SHEET = 'contact_sheet.png'
 COLUMNS, PANEL_WIDTH = 4, 400
+OF_CONFIG = ('split', 'raw', 'cfg_options')
+BESIDE = ('vocabulary', 'no_masks', 'picture_suffix', 'map_suffix', 'first_label')
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -60,6 +62,10 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error('give a config or --annotations')
     if (args.annotations is None) != (args.pictures is None):
         parser.error('--annotations and --pictures go together')
+    others, how = (BESIDE, 'with') if args.config else (OF_CONFIG, 'without')
+    unused = [f'--{name.replace("_", "-")}' for name in others if getattr(args, name) != parser.get_default(name)]
+    if unused:
+        parser.error(f'{", ".join(unused)}: means nothing {how} a config; leave it out')
     if args.number < 1:
         parser.error('--number must be at least 1')
     return args

@@ -102,9 +102,17 @@ def test_errors_are_one_line(root: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert 'has no train_dataloader. It has val, test.' in capsys.readouterr().err
     assert browse_dataset.main([str(tmp_path / 'gone.py')]) == 2
     assert 'does not exist' in capsys.readouterr().err
-    for wrong in ([], [str(config), '--annotations', 'a.json', '--pictures', '.'], ['--annotations', 'a.json']):
+    beside = ['--annotations', 'a.json', '--pictures', '.']
+    for wrong, told in (
+        ([], 'give a config or --annotations'),
+        ([str(config), *beside], 'give a config or --annotations'),
+        (beside[:2], '--annotations and --pictures go together'),
+        ([*beside, '--raw'], '--raw: means nothing without a config'),
+        ([str(config), '--first-label', '1'], '--first-label: means nothing with a config'),
+    ):
         with pytest.raises(SystemExit):
             browse_dataset.main(wrong)
+        assert told in capsys.readouterr().err
 
 
 def seg_sample(labels_HW: np.ndarray, words: list[str]) -> SegDataSample:

@@ -1,6 +1,5 @@
 """Each planted defect is found, and its line names the thing, the place and a remedy."""
 
-import errno
 import json
 
 import cv2
@@ -10,8 +9,7 @@ from miniatures import provide
 from miniatures.packing import blocks_map, photograph, png
 from PIL import Image
 
-from vlm_dense.datasets.preparation import check, convert_maps
-from vlm_dense.errors import StorageError
+from vlm_dense.datasets.preparation import check, facts
 
 VAL = 'coco/val2017/000000000139.jpg'
 ANN = 'coco/annotations/instances_val2017.json'
@@ -197,56 +195,6 @@ def test_sixteen_bit_map_with_the_wrong_ignore_value(prepared):
     only_defect(made, place, 'has the values [847], which are no labels')
 
 
-def test_raw_value_that_the_data_set_does_not_use(place):
-    made = place('cocostuff171')
-    made.prepare()
-    raw = 'coco_stuff164k/annotations/val2017/000000000139.png'
-    # 11 is one of the holes: mmseg's converter would leave it, and train on it as class 11.
-    (made.root / raw).write_bytes(png(blocks_map([0, 11])))
-    defects = made.prepare(archives=None).defects
-    assert [defect.place for defect in defects] == [str(made.root / raw)]
-    assert 'has the values [11], which the data set does not use' in defects[0].problem
-
-
-def test_map_of_objects_that_is_missing(place):
-    made = place('ade20k_847')
-    made.prepare()
-    seg = 'ade/ADE20K_2021_17_01/images/ADE/validation/urban/street/ADE_val_00000001_seg.png'
-    (made.root / seg).unlink()
-    defects = made.prepare(archives=None).defects
-    assert [str(made.root / seg)] == [defect.place for defect in defects]
-
-
-@pytest.mark.parametrize('content', [b'nothing like a mat file' * 20, b'MATLAB 5.0 MAT-file', b''])
-def test_mat_without_labels(place, content):
-    made = place('context459')
-    made.prepare()
-    mat = made.root / 'VOCdevkit/VOC2010/trainval/2008_000002.mat'
-    mat.unlink()
-    mat.write_bytes(content)
-    defects = made.prepare(archives=None).defects
-    assert [defect.place for defect in defects] == [str(mat)]
-    assert 'cannot be converted' in defects[0].problem
-
-
-def test_disk_that_is_full_while_maps_are_converted(place, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, 'No space left on device')
-
-    monkeypatch.setattr(convert_maps, 'save_map', full)
-    with pytest.raises(StorageError, match='the disk is full'):
-        place('cocostuff171').prepare()
-
-
-def test_voc_annotation_with_an_unknown_object(place):
-    made = place('voc2007')
-    made.prepare()
-    xml = made.root / 'VOCdevkit/VOC2007/Annotations/000002.xml'
-    xml.write_text(xml.read_text().replace('car', 'lorry'))
-    places = {defect.place: defect.problem for defect in made.prepare(archives=None).defects}
-    assert "cannot be converted (KeyError('lorry'))" in places[str(xml)]
-
-
 def test_panoptic_map_with_other_segments(prepared):
     made = prepared('coco_panoptic')
     place = 'coco/annotations/panoptic_val2017/000000000139.png'
@@ -286,8 +234,6 @@ def test_a_root_that_is_not_there_is_not_made(tmp_path):
 
 
 def test_a_good_file_is_read_once(prepared, monkeypatch):
-    from vlm_dense.datasets.preparation import facts
-
     made = prepared('coco')
     read = []
     original = facts.read_fact
@@ -297,6 +243,24 @@ def test_a_good_file_is_read_once(prepared, monkeypatch):
     (made.root / VAL).write_bytes(photograph(5))
     assert made.check().good
     assert read == [made.root / VAL]
+
+
+def test_what_an_interrupted_run_has_read_is_not_read_again(place, monkeypatch):
+    made = place('coco')
+    original = facts.read_fact
+
+    def interrupted(path, kind):
+        if path.name == '000000000632.jpg':
+            raise KeyboardInterrupt
+        return original(path, kind)
+
+    monkeypatch.setattr(facts, 'read_fact', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made.prepare()
+    read = []
+    monkeypatch.setattr(facts, 'read_fact', lambda path, kind: read.append(path.name) or original(path, kind))
+    assert made.prepare().good
+    assert read == ['000000000632.jpg']
 
 
 def test_one_root_serves_several_data_sets(prepared):

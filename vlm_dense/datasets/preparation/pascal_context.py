@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from vlm_dense.datasets.preparation.check_boxes import read_document
 from vlm_dense.datasets.preparation.convert_maps import convert_maps
 from vlm_dense.datasets.preparation.files import is_newer, placed
 from vlm_dense.datasets.preparation.workplace import Workplace
@@ -20,6 +21,10 @@ MAPS_59 = f'{VOC2010}/SegmentationClassContext'
 MAPS_459 = f'{VOC2010}/annotations_detectron2/pc459_val'
 INDICES = Path(__file__).with_name('pascal_context_59_indices.json')
 CLASSES_459 = 459
+MERGED_KEYS = {
+    'images': ('image_id', 'file_name', 'phase', 'width', 'height'),
+    'annos_segmentation': ('image_id', 'category_id', 'segmentation'),
+}
 
 
 def convert_context_59(work: Workplace) -> None:
@@ -86,20 +91,7 @@ def read_459(mat: Path) -> np.ndarray:
 
 def read_merged(work: Workplace) -> dict | None:
     """The annotation file of PASCAL Context as ``detail`` has it, or None and a defect."""
-    path = work.root / MERGED
-    if not path.is_file():
-        work.report.defect('missing', path, work.remedy)
-        return None
-    try:
-        merged = json.loads(path.read_bytes())
-        missing = {'images', 'annos_segmentation'} - set(merged)
-    except ValueError as error:
-        work.report.defect(f'is no json ({error})', path, work.remedy)
-        return None
-    if missing:
-        work.report.defect(f'lacks {sorted(missing)}', path, work.remedy)
-        return None
-    return merged
+    return read_document(work, MERGED, MERGED_KEYS)
 
 
 def images_of(merged: Mapping, phase: str) -> dict[str, dict]:

@@ -89,9 +89,11 @@ def check(
 
 
 def _check(entry: DataSet, work: Workplace) -> None:
-    for step in entry.checks + (entry.train_checks if work.train else ()):
-        step(work)
-    work.facts.save()
+    try:
+        for step in entry.checks + (entry.train_checks if work.train else ()):
+            step(work)
+    finally:  # also of a run that is interrupted
+        work.facts.save()
 
 
 def _workplace(
