@@ -19,7 +19,7 @@ from recipe_data import write_data
 from recipes import ROOT, tiny_recipe
 from tiny_runs import in_processes, unique_name
 
-from vlm_dense.datasets.preparation import check, prepare
+from vlm_dense.datasets.preparation import DATA_SETS, check, prepare
 from vlm_dense.engine import build_runner
 from vlm_dense.engine.protocol_runs import score_again, set_protocol
 from vlm_dense.engine.protocol_runs.store import PredictionStore
@@ -93,6 +93,18 @@ def _own_port_and_no_scope(monkeypatch: pytest.MonkeyPatch):
 def measure(cfg: Config) -> dict[str, Any]:
     build_runner(cfg).test()
     return json.loads(Path(cfg.test_cfg.out, 'result.json').read_text())
+
+
+def test_data_sets_and_protocols_name_each_other() -> None:
+    named = {(protocol, name) for name, entry in DATA_SETS.items() for protocol in entry.protocols}
+    assert {(name, protocol.data) for name, protocol in PROTOCOLS.items()} <= named
+    assert {protocol for protocol, _ in named} == set(PROTOCOLS)
+    evaluation = (ROOT / 'docs' / 'evaluation.md').read_text() + (ROOT / 'README.md').read_text()
+    documented = (ROOT / 'docs' / 'datasets.md').read_text()
+    for name, protocol in PROTOCOLS.items():
+        assert f'`{protocol.data}`' in documented
+        assert f'`{name}`' in documented
+        assert f'`{name.removesuffix("_fixed")}`' in evaluation or name.startswith('ov_coco_')
 
 
 @pytest.mark.parametrize('name', [name for name, one in PROTOCOLS.items() if one.kind != 'panoptic'])
