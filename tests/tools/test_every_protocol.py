@@ -132,7 +132,9 @@ def test_panoptic_predictions_that_repeat_the_truth_are_perfect(name: str, sets:
     asked = dict(protocol=name, weights='0' * 8, config='none', vocabulary=words.content_hash)
     store.begin(asked, dict(recipe='none', checkpoint=None, prompt=None, words=words.as_spec()))
     for annotation in truth['annotations']:
-        rgb_HW3 = np.asarray(Image.open(Path(part.metric['seg_prefix'], annotation['file_name'])), dtype=np.int64)
+        rgb_HW3 = np.asarray(
+            Image.open(Path(part.metric['seg_prefix'], annotation['file_name']).with_suffix('.png')), dtype=np.int64
+        )
         ids_HW = rgb_HW3 @ np.array([1, 256, 65536])
         found_HW = np.full_like(ids_HW, len(words))
         for number, segment in enumerate(annotation['segments_info']):

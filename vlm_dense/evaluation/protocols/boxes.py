@@ -13,7 +13,8 @@ OV_COCO = 'Bansal et al., arXiv 1804.04340; split of Zareian et al., arXiv 2011.
 OBJECTS365 = 'Shao et al., ICCV 2019'
 LVIS = 'Gupta et al., arXiv 1908.03195'
 ALL_FIGURES: dict[str, Any] = dict(iou_types=('bbox', 'segm'), masks='where_given')
-COCO_RULES: dict[str, Any] = dict(cap=PER_WORD, figures=('coco', 'slices'), **ALL_FIGURES)
+BOX_RULES: dict[str, Any] = dict(cap=PER_WORD, figures=('coco', 'slices'))
+COCO_RULES: dict[str, Any] = dict(BOX_RULES, **ALL_FIGURES)
 
 
 def _counted(cap: str) -> str:
@@ -228,7 +229,7 @@ BOXES = (
             'annotations/objects365_val.json',
             'val/',
             dict(dataset='objects365_v1'),
-            **COCO_RULES,
+            **BOX_RULES,
         ),
     ),
     _coco_style(
@@ -243,7 +244,7 @@ BOXES = (
             'val/',
             dict(dataset='objects365_v2'),
             path_parts=2,
-            **COCO_RULES,
+            **BOX_RULES,
         ),
     ),
     _coco_style(
@@ -258,7 +259,7 @@ BOXES = (
             'JPEGImages/',
             shipped('voc20'),
             category_words=dict(diningtable='dining table', pottedplant='potted plant', tvmonitor='tv monitor'),
-            **COCO_RULES,
+            **BOX_RULES,
         ),
     ),
     _coco_style(
