@@ -14,8 +14,8 @@ Needs `lvis` (requirements/tests.txt) and Linux, which tells and resets a proces
 * growth: ViLD's two-tower detector of `configs/vild_r50_lvis.py` with random weights, one picture of 480 x 640, boxes
   and masks, words encoded before: seconds with 1,203 words over seconds with 80.
 * lvis: box AP of 1,203 categories on 400 pictures, 128,000 detections of which 300 a picture count, against `lvis`
-  0.5.3, which needs numpy's old ``np.float`` back. Both from records in memory, ground truth indexed before, for objects
-  of all sizes and of each size apart. APs of all categories must agree to 1e-9.
+  0.5.3, which needs numpy's old ``np.float`` back. Both from records in memory, ground truth indexed before, for
+  objects of all sizes and of each size apart. APs of all categories must agree to 1e-9.
 
 Seconds are medians over rounds in which both sides alternate, after one round that is not counted. The last line is
 JSON: ``label_map_memory`` is our extra memory over mmseg's, ``growth_1203_over_80`` as above, and the other ratios are

@@ -16,7 +16,7 @@ from segmentation_parts import tiny_segmentor
 from torch.nn import functional
 
 from vlm_dense.datasets import VocabularySegDataset
-from vlm_dense.errors import DataError
+from vlm_dense.errors import ConfigError
 from vlm_dense.evaluation import SeenUnseenIoUMetric
 
 WORDS = [f'thing {row}' for row in range(300)]
@@ -108,7 +108,7 @@ def test_class_255_is_learned(dataset: VocabularySegDataset) -> None:
 
 
 def test_head_for_8_bits_refuses_the_map(dataset: VocabularySegDataset) -> None:
-    with pytest.raises(DataError, match='holds 65535'):
+    with pytest.raises(ConfigError, match='ignore_index=255 is also the label of one of the 300 words'):
         tiny_segmentor().loss(**padded(dataset))
 
 

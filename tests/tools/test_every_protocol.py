@@ -1,26 +1,30 @@
 """Every protocol, from the official archives to the result: prepare, check, test, json."""
 
 import json
+import os
 import socket
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from miniatures import provide
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from PIL import Image
 from recipe_data import write_data
-from recipes import tiny_recipe
+from recipes import ROOT, tiny_recipe
 from tiny_runs import in_processes, unique_name
 
-from vlm_dense.datasets.preparation import check, prepare
+from vlm_dense.datasets.preparation import DATA_SETS, check, prepare
 from vlm_dense.engine import build_runner
 from vlm_dense.engine.protocol_runs import score_again, set_protocol
 from vlm_dense.engine.protocol_runs.store import PredictionStore
 from vlm_dense.evaluation.protocols import PROTOCOLS, find_protocol
+from vlm_dense.registry import MODELS
 from vlm_dense.text.vocabulary import Vocabulary
 
 RECIPES = dict(boxes='vild_r50_lvis.py', phrases='vild_r50_lvis.py', pixels='lseg_vit_l16_ade20k.py')
@@ -53,12 +57,17 @@ class Sets:
         assert check(name, self.root, partial=True).good
         return self.root
 
+    def recipe(self, name: str) -> Config:
+        """A recipe shrunk."""
+        cfg = tiny_recipe(name, self.own)
+        cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
+        return cfg
+
     def config(self, recipe: str, protocol: str, out: Path) -> Config:
         """A recipe shrunk, set to a protocol."""
-        cfg = tiny_recipe(recipe, self.own)
+        cfg = self.recipe(recipe)
         cfg.work_dir = str(out / 'logs')
         cfg.experiment_name = unique_name()
-        cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
         found = find_protocol(protocol)
         set_protocol(cfg, found, out=str(out), root=str(self.prepared(found.data)))
         return cfg
@@ -86,6 +95,18 @@ def measure(cfg: Config) -> dict[str, Any]:
     return json.loads(Path(cfg.test_cfg.out, 'result.json').read_text())
 
 
+def test_data_sets_and_protocols_name_each_other() -> None:
+    named = {(protocol, name) for name, entry in DATA_SETS.items() for protocol in entry.protocols}
+    assert {(name, protocol.data) for name, protocol in PROTOCOLS.items()} <= named
+    assert {protocol for protocol, _ in named} == set(PROTOCOLS)
+    evaluation = (ROOT / 'docs' / 'evaluation.md').read_text() + (ROOT / 'README.md').read_text()
+    documented = (ROOT / 'docs' / 'datasets.md').read_text()
+    for name, protocol in PROTOCOLS.items():
+        assert f'`{protocol.data}`' in documented
+        assert f'`{name}`' in documented
+        assert f'`{name.removesuffix("_fixed")}`' in evaluation or name.startswith('ov_coco_')
+
+
 @pytest.mark.parametrize('name', [name for name, one in PROTOCOLS.items() if one.kind != 'panoptic'])
 def test_from_archives_to_the_result(name: str, sets: Sets, tmp_path: Path) -> None:
     protocol = find_protocol(name)
@@ -111,7 +132,9 @@ def test_panoptic_predictions_that_repeat_the_truth_are_perfect(name: str, sets:
     asked = dict(protocol=name, weights='0' * 8, config='none', vocabulary=words.content_hash)
     store.begin(asked, dict(recipe='none', checkpoint=None, prompt=None, words=words.as_spec()))
     for annotation in truth['annotations']:
-        rgb_HW3 = np.asarray(Image.open(Path(part.metric['seg_prefix'], annotation['file_name'])), dtype=np.int64)
+        rgb_HW3 = np.asarray(
+            Image.open(Path(part.metric['seg_prefix'], annotation['file_name']).with_suffix('.png')), dtype=np.int64
+        )
         ids_HW = rgb_HW3 @ np.array([1, 256, 65536])
         found_HW = np.full_like(ids_HW, len(words))
         for number, segment in enumerate(annotation['segments_info']):
@@ -139,3 +162,31 @@ def test_two_processes_measure_what_one_does(recipe: str, name: str, sets: Sets,
         lines = list((tmp_path / str(world_size) / 'predictions').glob('*.jsonl'))
         assert len(lines) == world_size, 'every process predicts something'
     assert found[1] == found[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('recipe', 'name'), CROSSED)
+def test_the_scripts_measure_the_same_with_two_processes(recipe: str, name: str, sets: Sets, tmp_path: Path) -> None:
+    cfg = sets.recipe(recipe)
+    # The processes have to know the tiny towers too.
+    (tmp_path / 'tiny_towers.py').write_text(
+        'from recipe_parts import tiny_clip_resnet, tiny_clip_vit\ntiny_clip_resnet()\ntiny_clip_vit(blocks=3)\n'
+    )
+    cfg.custom_imports = dict(imports=['tiny_towers'], allow_failed_imports=False)
+    cfg.dump(tmp_path / 'tiny.py')
+    what = [str(tmp_path / 'tiny.py')]
+    if cfg.get('train_cfg'):
+        torch.save(MODELS.build(cfg.model).state_dict(), tmp_path / 'weights.pth')
+        what.append(str(tmp_path / 'weights.pth'))
+    root = sets.prepared(find_protocol(name).data)
+    environment = {**os.environ, 'PYTHONPATH': f'{ROOT / "tests"}:{tmp_path}'}
+    found = []
+    for processes in ('1', '2'):
+        out = tmp_path / processes
+        options = ['--protocol', name, '--data-root', str(root), '--out', str(out), '--work-dir', str(out / 'logs')]
+        command = ['bash', str(ROOT / 'tools' / 'dist_test.sh'), *what, processes, *options]
+        subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True)
+        assert len(list((out / 'predictions').glob('*.jsonl'))) == int(processes)
+        found.append(json.loads((out / 'result.json').read_text()))
+    assert found[0]['figures'] == found[1]['figures']
+    assert [one['processes'] for one in found] == [1, 2]

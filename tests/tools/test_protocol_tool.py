@@ -14,6 +14,7 @@ from PIL import Image
 
 from vlm_dense.cli.main import main
 from vlm_dense.engine.command_line import run_scoring, run_testing
+from vlm_dense.evaluation.protocols import find_protocol
 
 ROOT = Path(__file__).parents[2]
 RECIPE = str(ROOT / 'configs' / 'maskclip_lite0_pictures.py')
@@ -85,7 +86,7 @@ def test_kept_predictions_are_scored_without_the_model(
     assert after['figures'] == before['figures']
     assert after['weights'] == before['weights']
     printed = capsys.readouterr().out
-    assert 'ADE20K-150: mIoU over 150 words' in printed
+    assert find_protocol('ade20k_150').title in printed
     assert f'{before["figures"]["miou"]:7.2f}' in printed
 
 

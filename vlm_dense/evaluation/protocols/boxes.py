@@ -13,7 +13,8 @@ OV_COCO = 'Bansal et al., arXiv 1804.04340; split of Zareian et al., arXiv 2011.
 OBJECTS365 = 'Shao et al., ICCV 2019'
 LVIS = 'Gupta et al., arXiv 1908.03195'
 ALL_FIGURES: dict[str, Any] = dict(iou_types=('bbox', 'segm'), masks='where_given')
-COCO_RULES: dict[str, Any] = dict(cap=PER_WORD, figures=('coco', 'slices'), **ALL_FIGURES)
+BOX_RULES: dict[str, Any] = dict(cap=PER_WORD, figures=('coco', 'slices'))
+COCO_RULES: dict[str, Any] = dict(BOX_RULES, **ALL_FIGURES)
 
 
 def _counted(cap: str) -> str:
@@ -96,7 +97,7 @@ def _lvis(name: str, title: str, part: str, cap: str, headline: tuple[str, ...],
         split='LVIS v1 val, 19,809 pictures' if part == 'val' else 'LVIS v1 minival, 4,809 pictures of COCO val2017',
         cap=_counted(cap),
         source=LVIS if cap == PER_PICTURE else f'{LVIS}; Dave et al. (Fixed AP), arXiv 2102.01066',
-        data='lvis_v1',
+        data='lvis_v1' if part == 'val' else 'lvis_minival',
         headline=headline,
         parts=(_boxes('lvis_v1', ann_file, '', dict(file=f'{{root}}/lvis_v1/{ann_file}'), **metric),),
         has_split=has_split,
@@ -228,7 +229,7 @@ BOXES = (
             'annotations/objects365_val.json',
             'val/',
             dict(dataset='objects365_v1'),
-            **COCO_RULES,
+            **BOX_RULES,
         ),
     ),
     _coco_style(
@@ -243,7 +244,7 @@ BOXES = (
             'val/',
             dict(dataset='objects365_v2'),
             path_parts=2,
-            **COCO_RULES,
+            **BOX_RULES,
         ),
     ),
     _coco_style(
@@ -258,7 +259,7 @@ BOXES = (
             'JPEGImages/',
             shipped('voc20'),
             category_words=dict(diningtable='dining table', pottedplant='potted plant', tvmonitor='tv monitor'),
-            **COCO_RULES,
+            **BOX_RULES,
         ),
     ),
     _coco_style(

@@ -138,8 +138,14 @@ def check_labels(labels_BHW: Tensor, num_columns: int, ignore_index: int) -> Non
     """Refuse labels that no column of the logits stands for.
 
     Raises:
+        ConfigError: If the ignored label is that of a column.
         DataError: Naming the first such label.
     """
+    if 0 <= ignore_index < num_columns:
+        raise ConfigError(
+            f'decode head: ignore_index={ignore_index} is also the label of one of the {num_columns} words and '
+            'background; set ignore_index=65535 here, and seg_pad_val=65535 in the data_preprocessor.'
+        )
     is_wrong = ((labels_BHW < 0) | (labels_BHW >= num_columns)) & (labels_BHW != ignore_index)
     if is_wrong.any():
         label = int(labels_BHW[is_wrong][0])
