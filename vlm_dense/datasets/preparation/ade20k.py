@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vlm_dense.datasets.preparation.convert_maps import IGNORED_16, convert_maps
+from vlm_dense.datasets.label_values import IGNORED_16_BIT
+from vlm_dense.datasets.preparation.convert_maps import convert_maps
 from vlm_dense.datasets.preparation.files import is_newer, placed
 from vlm_dense.datasets.preparation.workplace import Workplace
 
@@ -51,7 +52,7 @@ def class_of_index() -> np.ndarray:
     """Class of every index of an ADE20K object: uint16, 65535 for those without a class."""
     rows = json.loads(INDICES.read_text(encoding='utf-8'))['rows']
     # R // 10 is at most 25, G at most 255.
-    table = np.full(26 * 256, IGNORED_16, np.uint16)
+    table = np.full(26 * 256, IGNORED_16_BIT, np.uint16)
     table[[index for index, _ in rows]] = np.arange(len(rows))
     return table
 

@@ -12,7 +12,6 @@ from vlm_dense.datasets.preparation.files import is_newer, placed
 from vlm_dense.datasets.preparation.workplace import Workplace
 from vlm_dense.errors import DataError
 
-IGNORED_16 = 65535
 FORMATS = {'.png': 'PNG', '.tif': 'TIFF'}
 
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from vlm_dense.datasets.label_values import IGNORED_8_BIT
 from vlm_dense.datasets.preparation.convert_maps import convert_maps, look_up, lookup_table
 from vlm_dense.datasets.preparation.files import link_folder
 from vlm_dense.datasets.preparation.workplace import Workplace
 
-IGNORED = 255
 CITYSCAPES = 'cityscapes/gtFine'
 STUFF = 'coco_stuff164k'
 # The labels that are scored, in the order of their train ids: cityscapesScripts, helpers/labels.py.
@@ -24,7 +24,7 @@ def convert_cityscapes(work: Workplace) -> None:
 
     cityscapesScripts draws both from the same polygons; a table gives the same map and needs no other package.
     """
-    table = lookup_table(dict.fromkeys((*range(CITYSCAPES_LABELS), IGNORED), IGNORED))
+    table = lookup_table(dict.fromkeys((*range(CITYSCAPES_LABELS), IGNORED_8_BIT), IGNORED_8_BIT))
     table[list(CITYSCAPES_IDS)] = range(len(CITYSCAPES_IDS))
     for part in _parts(work, 'val', 'train'):
         sources = _maps(work.root / CITYSCAPES / part, '_labelIds.png')
@@ -34,7 +34,7 @@ def convert_cityscapes(work: Workplace) -> None:
 
 def convert_coco_stuff(work: Workplace) -> None:
     """Write ``*_labelTrainIds.png``: raw 0..181 with holes become 0..170, unlabelled stays 255."""
-    new_of_old = {old: new for new, old in enumerate(STUFF_IDS)} | {IGNORED: IGNORED}
+    new_of_old = {old: new for new, old in enumerate(STUFF_IDS)} | {IGNORED_8_BIT: IGNORED_8_BIT}
     _convert_stuff(work, new_of_old, '_labelTrainIds', '171 classes')
 
 
@@ -43,7 +43,7 @@ def convert_coco_object(work: Workplace) -> None:
 
     GroupViT (arXiv:2202.11094) made this data set; its table gives unlabelled pixels 0 too.
     """
-    new_of_old = {old: new + 1 if old < FIRST_STUFF else 0 for new, old in enumerate(STUFF_IDS)} | {IGNORED: 0}
+    new_of_old = {old: new + 1 if old < FIRST_STUFF else 0 for new, old in enumerate(STUFF_IDS)} | {IGNORED_8_BIT: 0}
     _convert_stuff(work, new_of_old, '_instanceTrainIds', '80 classes and background')
 
 

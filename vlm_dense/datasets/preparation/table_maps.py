@@ -6,12 +6,12 @@ Counts: MaskFormer's and mmsegmentation's documentation of data sets; PASCAL Con
 
 from functools import partial
 
+from vlm_dense.datasets.label_values import IGNORED_8_BIT, IGNORED_16_BIT
 from vlm_dense.datasets.preparation.ade20k import FULL, convert_ade20k_847
 from vlm_dense.datasets.preparation.archives import Archive, Take
 from vlm_dense.datasets.preparation.check_boxes import by_file_name, check_boxes
 from vlm_dense.datasets.preparation.check_maps import check_maps
 from vlm_dense.datasets.preparation.check_panoptic import check_panoptic
-from vlm_dense.datasets.preparation.convert_maps import IGNORED_16
 from vlm_dense.datasets.preparation.dataset import DataSet
 from vlm_dense.datasets.preparation.pascal_context import (
     CLASSES_459,
@@ -24,7 +24,6 @@ from vlm_dense.datasets.preparation.pascal_context import (
     convert_context_459,
 )
 from vlm_dense.datasets.preparation.street_and_stuff import (
-    IGNORED,
     STUFF,
     convert_cityscapes,
     convert_coco_object,
@@ -110,14 +109,18 @@ def _ade150(part: str) -> partial:
 
 
 def _ade847(part: str) -> partial:
-    legal = {*range(847), IGNORED_16}
+    legal = {*range(847), IGNORED_16_BIT}
     return _maps(f'{FULL}/images_detectron2/{part}', '.jpg', f'{FULL}/annotations_detectron2/{part}', '.tif', legal)
 
 
 def _cityscapes(part: str) -> partial:
     maps = f'cityscapes/gtFine/{part}'
     return _maps(
-        f'cityscapes/leftImg8bit/{part}', '_leftImg8bit.png', maps, '_gtFine_labelTrainIds.png', {*range(19), IGNORED}
+        f'cityscapes/leftImg8bit/{part}',
+        '_leftImg8bit.png',
+        maps,
+        '_gtFine_labelTrainIds.png',
+        {*range(19), IGNORED_8_BIT},
     )
 
 
@@ -129,7 +132,7 @@ def _context(maps: str, end: str, legal: set[int], part: str = 'val') -> partial
     return _maps(f'{VOC2010}/JPEGImages', '.jpg', maps, end, legal, f'{LISTS}/{part}.txt')
 
 
-STUFF_171, OBJECT_80 = {*range(171), IGNORED}, set(range(81))
+STUFF_171, OBJECT_80 = {*range(171), IGNORED_8_BIT}, set(range(81))
 STUFF_ARCHIVES = (coco_pictures('val2017', f'{STUFF}/images'), coco_pictures('train2017', f'{STUFF}/images', True))
 CONTEXT_COUNTS = {f'{LISTS}/val.txt': (5104, 5105)}
 
@@ -192,7 +195,7 @@ MAP_SETS = {
         ('context459',),
         (VOC_2010, CONTEXT_MERGED, CONTEXT_MATS),
         converters=(convert_context_459,),
-        checks=(_context(MAPS_459, '.tif', {*range(CLASSES_459), IGNORED_16}),),
+        checks=(_context(MAPS_459, '.tif', {*range(CLASSES_459), IGNORED_16_BIT}),),
         counts=CONTEXT_COUNTS,
     ),
     'voc2012': DataSet(
@@ -205,7 +208,7 @@ MAP_SETS = {
                 '.jpg',
                 f'{VOC2012}/SegmentationClass',
                 '.png',
-                {*range(21), IGNORED},
+                {*range(21), IGNORED_8_BIT},
                 f'{VOC2012}/ImageSets/Segmentation/val.txt',
             ),
         ),
