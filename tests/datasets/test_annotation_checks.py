@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from miniatures.maps import ADE_2016, place_ade20k_instance, place_ade20k_panoptic
-from planted import PLANTS, WORDS, clean_coco, put_junk
+from planted import PLANTS, WIDTH, WORDS, clean_coco, put_junk
 from pycocotools import mask as mask_utils
 
 from vlm_dense.datasets.annotation_checks import CheckOptions, Defects, check_annotations
@@ -109,6 +109,10 @@ def test_a_picture_may_have_several_captions(check) -> None:
     content['images'].append(dict(content['images'][0], id=7, caption='a cat'))
     content['images'].append(dict(content['images'][0], id=8, caption='a cat'))
     assert counts(check(content)) == {}
+    content['images'][2]['width'] = str(WIDTH)  # as MDETR's files of Flickr30k have it
+    assert counts(check(content)) == {}
+    content['images'][0]['width'] = str(WIDTH)
+    assert counts(check(content)) == {'picture-size-unusable': 1}
 
 
 def test_lvis_lists_must_agree_with_the_annotations(check) -> None:

@@ -29,7 +29,9 @@ def write_flickr30k(archives_dir: Path) -> None:
         images, annotations = [], []
         for number, name in enumerate(names, 1):
             more = {'caption': caption, 'tokens_positive_eval': spans, 'sentence_id': 0}
-            images.append(image(number, name, original_img_id=number, dataset_name='flickr', **more))
+            entry = image(number, name, original_img_id=number, dataset_name='flickr', **more)
+            # MDETR's script copies them from xml, as text.
+            images.append({**entry, 'width': str(entry['width']), 'height': str(entry['height'])})
             for phrase, xywh in enumerate(((2, 2, 20, 20), (30, 5, 12, 12))):
                 where = {'tokens_positive': spans[phrase], 'phrase_ids': phrase}
                 annotations.append(box(len(annotations) + 1, number, 1, xywh, **where))

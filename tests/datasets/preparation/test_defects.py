@@ -211,6 +211,13 @@ def test_class_list_of_one_small_data_set(prepared):
     only_defect(made, ann, "categories[0]: 'hole' is no word, the closest word is 'pothole'")
 
 
+def test_size_that_a_file_holds_as_text(prepared):
+    made = prepared('flickr30k')
+    place = 'flickr30k_entities/flickr30k_images/1000092795.jpg'
+    (made.root / place).write_bytes(photograph(1, 80, 48))
+    only_defect(made, place, 'is 80 x 48 pixels, its annotations say 64 x 48')
+
+
 def test_what_a_user_unpacks_is_asked_for(place):
     made = place('objects365_v2')
     (made.root / 'objects365v2/annotations/zhiyuan_objv2_val.json').unlink()

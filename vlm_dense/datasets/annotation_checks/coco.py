@@ -113,11 +113,21 @@ def _file_name(image: dict[str, Any], place: str, defects: Defects) -> str | Non
     return text_field(image, 'file_name', place, defects)
 
 
+def stated_size(image: dict[str, Any]) -> tuple[Any, Any]:
+    """Width and height as the readers of the file take them; MDETR's files of Flickr30k hold them as text."""
+    width, height = (
+        int(side) if 'caption' in image and isinstance(side, str) and side.isdecimal() else side
+        for side in (image['width'], image['height'])
+    )
+    return width, height
+
+
 def picture_size(image: dict[str, Any], place: str, defects: Defects) -> Size | None:
     """Width and height of a record, or None and a defect."""
     sides = [field_of(image, side, place, defects) for side in ('width', 'height')]
     if MISSING in sides:
         return None
+    sides = list(stated_size(image))
     if not all(is_integer(side) and 0 < side <= LONGEST_SIDE for side in sides):
         defects.add('picture-size-unusable', place, f'width {sides[0]!r}, height {sides[1]!r}')
         return None

@@ -2,11 +2,11 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vlm_dense.datasets.annotation_checks import CheckOptions, Defects
-from vlm_dense.datasets.annotation_checks.coco import check_coco
+from vlm_dense.datasets.annotation_checks.coco import check_coco, stated_size
 from vlm_dense.datasets.annotation_checks.records import compare_names
 from vlm_dense.datasets.detection import COCO_IMAGE_HOST
 from vlm_dense.datasets.preparation.class_lists import class_list
@@ -92,7 +92,7 @@ def check_boxes(
     if classes:
         check_names(work, ann, document, class_list(classes), classes)
     images = [image for image in document['images'] if not locate(image).endswith(tuple(broken_pictures) or ('\0',))]
-    check_pictures(work, [(locate(image), image['width'], image['height']) for image in images])
+    check_pictures(work, images, locate)
 
 
 def check_records(work: Workplace, ann: str, document: dict, maps: str = '') -> None:
@@ -131,9 +131,14 @@ def check_names(
         work.report.defects_of_a_kind(lines, 'use the official file, or correct the name')
 
 
-def check_pictures(work: Workplace, places: list[tuple[str, int, int]]) -> None:
-    """Every picture is there, can be decoded to its end, and has the size in pixels (width, height) it should have."""
-    expected = {work.root / place: (width, height) for place, width, height in places}
+def check_pictures(work: Workplace, images: Iterable[dict], locate: Locate) -> None:
+    """Every picture is there, can be decoded to its end, and has the size in pixels it should have.
+
+    Args:
+        images: Entries of an annotation file.
+        locate: Where a picture is, below the root.
+    """
+    expected = {work.root / locate(image): stated_size(image) for image in images}
     facts = work.facts.of(expected, 'picture')
     _report_missing(work, [path for path, fact in facts.items() if fact is None], len(expected))
     flaws = [(path, fact.flaw) for path, fact in facts.items() if fact and fact.flaw]

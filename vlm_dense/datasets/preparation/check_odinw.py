@@ -22,5 +22,4 @@ def check_odinw(work: Workplace, suite: str) -> None:
         work.count(PICTURES, len(document['images']), row.annotations)
         check_records(work, row.annotations, document)
         check_names(work, row.annotations, document, row.classes, row.name, drop_others=True)
-        locate = by_file_name(row.pictures.rstrip('/'))
-        check_pictures(work, [(locate(image), image['width'], image['height']) for image in document['images']])
+        check_pictures(work, document['images'], by_file_name(row.pictures.rstrip('/')))

@@ -2,6 +2,7 @@
 
 from vlm_dense.datasets.preparation.check_boxes import (
     PICTURES,
+    by_file_name,
     check_names,
     check_pictures,
     check_records,
@@ -31,8 +32,7 @@ def check_panoptic(work: Workplace, ann: str, pictures: str, maps: str, classes:
         return
     work.count(PICTURES, len(document['images']), ann)
     check_names(work, ann, document, class_list(classes), classes)
-    images = document['images']
-    check_pictures(work, [(f'{pictures}/{image["file_name"]}', image['width'], image['height']) for image in images])
+    check_pictures(work, document['images'], by_file_name(pictures))
     has_maps = (work.root / maps).is_dir()
     if not has_maps:
         work.report.defect('missing', work.root / maps, work.remedy)
