@@ -110,7 +110,7 @@ def test_label_maps(folders: tuple[Path, Path]) -> None:
     (maps / '4_map.png').unlink()
     (images / '5.jpg').unlink()
     damage(images / '6.jpg')
-    save_map(maps / '7_map.png', np.where(wrong == 5, 255, 0), wide=True)
+    save_map(maps / '7_map.png', np.where(wrong == 5, 300, 0), wide=True)
     found = check_maps(folders)
     assert counts(found) == {
         'missing-picture': 1,
@@ -123,7 +123,7 @@ def test_label_maps(folders: tuple[Path, Path]) -> None:
     }
     assert told(found, 'value-without-word') == (
         'city/0_map.png: value 5 (4 pixels) is no word; city/0_map.png: value 77 (9 pixels) is no word; '
-        'city/7_map.png: value 255 (4 pixels) is no word'
+        'city/7_map.png: value 300 (4 pixels) is no word'
     )
 
 
@@ -136,9 +136,9 @@ def test_values_follow_the_options(tmp_path: Path) -> None:
         return counts(found).get('value-without-word', 0)
 
     assert wrong() == 2
-    assert wrong(first_label=1) == 2
-    assert wrong(first_label=1, background_label=0) == 1
-    assert wrong(first_label=1, background_label=0, ignore=200) == 0
+    assert wrong(first_label=1) == 1
+    assert wrong(background_label=5) == 1
+    assert wrong(first_label=1, ignore=200) == 0
     assert counts(check_annotations(tmp_path / 'maps')) == {}
 
 

@@ -47,7 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     maps = check.add_argument_group('folders of label maps')
     maps.add_argument('--first-label', type=int, metavar='N', help='value of the first word (default: 0)')
     maps.add_argument('--background-label', type=int, metavar='N', help='another value that may occur')
-    maps.add_argument('--ignore', type=int, metavar='N', help='value without label (default: 255, or 65535 of 16 bits)')
+    maps.add_argument(
+        '--ignore',
+        type=int,
+        metavar='N',
+        help='one more value without label (255, 65535 and those before the first word are)',
+    )
     maps.add_argument('--map-suffix', metavar='END', help='end of their names (default: .png)')
     maps.add_argument('--picture-suffix', metavar='END', help="end of the pictures' names (default: .jpg)")
     maps.add_argument(

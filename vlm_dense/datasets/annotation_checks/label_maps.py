@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from vlm_dense.datasets.annotation_checks.defects import Defects
 from vlm_dense.datasets.annotation_checks.files import PictureFiles, names_in, usable_map
 from vlm_dense.datasets.annotation_checks.options import CheckOptions
-from vlm_dense.datasets.label_values import IGNORED_8_BIT, IGNORED_16_BIT
+from vlm_dense.datasets.label_values import REFUSED, label_table
 from vlm_dense.datasets.picture_facts import Fact
 from vlm_dense.errors import DataError, MissingFileError
 
@@ -64,8 +66,7 @@ def _without_word(fact: Fact, options: CheckOptions) -> dict[int, int]:
     """Values without a word and how many pixels have them."""
     if options.vocabulary is None:
         return {}
-    words = range(options.first_label, options.first_label + len(options.vocabulary))
-    ignore = options.ignore
-    if ignore is None:
-        ignore = IGNORED_8_BIT if fact.bits == 8 else IGNORED_16_BIT
-    return fact.other_values(lambda value: value in words or value in (ignore, options.background_label))
+    # What `LoadLabelMap` takes.
+    table_V = label_table(range(len(options.vocabulary)), options.first_label, None, ignored=0)
+    known = {*np.flatnonzero(table_V != REFUSED).tolist(), options.ignore, options.background_label}
+    return fact.other_values(known.__contains__)

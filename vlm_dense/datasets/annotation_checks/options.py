@@ -20,7 +20,8 @@ class CheckOptions:
         box_slack: Pixels by which a box may reach over the edge of its picture.
         first_label: Value of the first word in label maps.
         background_label: Another value that label maps may hold.
-        ignore: Value of pixels without label; by default the largest that the map's bits hold, 255 or 65535.
+        ignore: A further value of pixels without label; 255, 65535 and values before the first word always are, unless
+            they are words.
         map_suffix: End of the names of label maps.
         picture_suffix: End of the names of their pictures, which otherwise have the same path in their folder.
         listing: Text file with a path without suffix per line, where only those are of the split.
