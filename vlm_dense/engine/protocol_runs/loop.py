@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import Sampler
 
+from vlm_dense.engine.processes import in_first_process
 from vlm_dense.engine.protocol_runs.identity import (
     hash_file,
     hash_settings,
@@ -99,9 +101,7 @@ class ProtocolLoop(BaseLoop):
             dataset = DATASETS.build(part['dataset'])
             store = stores[part['name']] = PredictionStore(self.out / PREDICTIONS / part['name'])
             names = identities(dataset)
-            if is_main_process():
-                store.begin(*self._request(part, names, weights))
-            barrier()
+            in_first_process(partial(self._begin, store, part, names, weights))
             self._predict(dataset, names, store)
             barrier()
             figures[part['name']] = score(part, dataset, store, part['words'])
@@ -123,9 +123,7 @@ class ProtocolLoop(BaseLoop):
         file = self.weights if self.weights and Path(self.weights).is_file() else None
         return dict(weights=hash_file(file) if file else parameters, parameters=parameters)
 
-    def _request(
-        self, part: dict, names: Sequence[str | int], weights: dict[str, str]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _begin(self, store: PredictionStore, part: dict, names: Sequence[str | int], weights: dict[str, str]) -> None:
         words, bank = part['words'], getattr(self._model, 'text_bank', None)
         model = self.runner.cfg.model.to_dict()
         asked = dict(
@@ -145,7 +143,7 @@ class ProtocolLoop(BaseLoop):
             test_cfg=model.get('test_cfg'),
             versions=versions(),
         )
-        return asked, told
+        store.begin(asked, told)
 
     @torch.no_grad()
     def _predict(self, dataset: Any, names: Sequence[str | int], store: PredictionStore) -> None:
