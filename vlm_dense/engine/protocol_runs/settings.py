@@ -35,12 +35,7 @@ def set_protocol(
         ConfigError: If the recipe finds another kind of thing than the protocol measures, or its test data are wrapped.
         MissingFileError: If words are not there.
     """
-    pipeline = cfg.test_dataloader.dataset.get('pipeline')
-    if pipeline is None:
-        raise ConfigError(
-            f'--protocol: test_dataloader.dataset of {cfg.filename} has no pipeline of its own; use a recipe that '
-            'tests one data set, without a wrapper around it.'
-        )
+    pipeline = _pipeline_of(cfg)
     kind = kind_of(pipeline)
     if protocol.kind not in KINDS[kind]:
         fitting = ', '.join(name for name, other in PROTOCOLS.items() if other.kind in KINDS[kind])
@@ -60,6 +55,16 @@ def set_protocol(
     # The loop takes these from the parts; a Runner insists on having them.
     cfg.test_dataloader.dataset = copy.deepcopy(parts[0]['dataset'])
     cfg.test_evaluator = parts[0]['metric']
+
+
+def _pipeline_of(cfg: Config) -> list[Mapping]:
+    pipeline = cfg.test_dataloader.dataset.get('pipeline')
+    if pipeline is None:
+        raise ConfigError(
+            f'--protocol: test_dataloader.dataset of {cfg.filename} has no pipeline of its own; use a recipe that '
+            'tests one data set, without a wrapper around it.'
+        )
+    return pipeline
 
 
 def _settings_of_part(
