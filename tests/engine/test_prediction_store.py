@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 from pycocotools import mask as coco_mask
 
-from vlm_dense.engine.protocol_runs.identity import hash_file, hash_settings, hash_weights
+from vlm_dense.engine.protocol_runs.identity import hash_file, hash_settings, hash_weights, text_of
 from vlm_dense.engine.protocol_runs.records import record_of, sample_of
 from vlm_dense.engine.protocol_runs.store import PredictionStore
 from vlm_dense.errors import ConfigError, DataError, MissingFileError
@@ -127,3 +128,11 @@ def test_hashes_follow_what_counts(tmp_path: Path) -> None:
     assert hash_weights(layer) == before
     layer.running_mean[0] = 1
     assert hash_weights(layer) != before
+
+
+def test_the_weights_behind_the_words_have_a_name() -> None:
+    layer = torch.nn.Linear(2, 2)
+    plain = SimpleNamespace(encoder=SimpleNamespace(fingerprint='tower'))
+    assert text_of(plain) == text_of(SimpleNamespace(bank=plain)) == 'tower'
+    assert text_of(SimpleNamespace(prompts=layer)) == hash_weights(layer)
+    assert text_of(SimpleNamespace(prompts=['a photo of {}'])) is None

@@ -1,16 +1,18 @@
 """One process and two with the same global batch: the same losses, the same weights, the same evaluation."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.dist import get_dist_info
+from mmengine.dist import get_dist_info, get_rank
 from tiny_runs import config, evaluate, in_processes, logged, train
 
-from vlm_dense.engine.processes import is_first_process, join_cpu_processes, leave_processes
+from vlm_dense.engine.command_line import USER_ERROR, _guarded
+from vlm_dense.engine.processes import in_first_process, is_first_process, join_cpu_processes, leave_processes
 from vlm_dense.engine.runner import WholeRunner
-from vlm_dense.errors import ConfigError
+from vlm_dense.errors import ConfigError, DataError
 
 
 @pytest.mark.parametrize('name', ['detector', 'segmentor'])
@@ -73,6 +75,39 @@ def _first_and_all(launcher):
     total = torch.ones(1)
     torch.distributed.all_reduce(total)
     return (rank, world_size, int(total))
+
+
+def _error_of_the_first(folder):
+    join_cpu_processes('pytorch')
+    with pytest.raises(ConfigError, match='told'):
+        in_first_process(partial(_refuse, folder))
+    torch.distributed.barrier()
+    return len(list(folder.iterdir()))
+
+
+def _refuse(folder):
+    (folder / str(get_rank())).touch()
+    raise ConfigError('told')
+
+
+def test_an_error_of_the_first_process_is_everybodys(tmp_path):
+    assert in_processes(_error_of_the_first, tmp_path, world_size=2) == 1
+
+
+def test_an_error_of_any_process_is_printed(tmp_path, capfd):
+    in_processes(_fail_in_the_last, world_size=2)
+    assert capfd.readouterr().err.count('error: picture 7 is damaged.') == 1
+
+
+def _fail_in_the_last():
+    join_cpu_processes('pytorch')
+    last = get_rank() == 1
+
+    def run():
+        if last:
+            raise DataError('picture 7 is damaged.')
+
+    assert _guarded(run, debug=False) == (USER_ERROR if last else 0)
 
 
 def test_launchers_without_gpus(monkeypatch):

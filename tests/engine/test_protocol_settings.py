@@ -67,6 +67,20 @@ def test_other_words_are_asked_and_the_protocol_scores_its_own(tmp_path: Path) -
     assert part['metric']['words'] == part['dataset']['vocabulary'] != part['words']
 
 
+def test_a_recipe_that_asks_for_phrases_has_no_base_words() -> None:
+    cfg = recipe('boxes')
+    cfg.test_dataloader.dataset.pipeline[-1].pop('vocabulary')
+    set_protocol(cfg, find_protocol('coco'), out='there')
+    assert (len(part_of(cfg)['words']['words']), part_of(cfg)['words']['base']) == (80, [])
+
+
+def test_wrapped_test_data_are_one_sentence() -> None:
+    cfg = recipe('boxes')
+    cfg.test_dataloader.dataset = dict(type='ConcatDataset', datasets=[cfg.test_dataloader.dataset])
+    with pytest.raises(ConfigError, match='has no pipeline of its own; use a recipe that tests one data set'):
+        set_protocol(cfg, find_protocol('coco'), out='there')
+
+
 def test_the_wrong_kind_is_one_sentence_with_the_right_ones() -> None:
     with pytest.raises(ConfigError, match=r'measures boxes, but .* finds pixels; choose one of .*ade20k_150'):
         set_protocol(recipe('pixels'), find_protocol('coco'), out='there')

@@ -23,6 +23,7 @@ from vlm_dense.datasets.preparation import DATA_SETS, check, prepare
 from vlm_dense.engine import build_runner
 from vlm_dense.engine.protocol_runs import score_again, set_protocol
 from vlm_dense.engine.protocol_runs.store import PredictionStore
+from vlm_dense.errors import ConfigError
 from vlm_dense.evaluation.protocols import PROTOCOLS, find_protocol
 from vlm_dense.registry import MODELS
 from vlm_dense.text.vocabulary import Vocabulary
@@ -130,7 +131,8 @@ def test_panoptic_predictions_that_repeat_the_truth_are_perfect(name: str, sets:
     names = {category['id']: category['name'] for category in truth['categories']}
     store = PredictionStore(tmp_path / 'predictions')
     asked = dict(protocol=name, weights='0' * 8, config='none', vocabulary=words.content_hash)
-    store.begin(asked, dict(recipe='none', checkpoint=None, prompt=None, words=words.as_spec()))
+    told = dict(recipe='none', checkpoint=None, prompt=None, words=words.as_spec(), test_cfg=None, versions={})
+    store.begin(asked, told)
     for annotation in truth['annotations']:
         rgb_HW3 = np.asarray(
             Image.open(Path(part.metric['seg_prefix'], annotation['file_name']).with_suffix('.png')), dtype=np.int64
@@ -145,6 +147,12 @@ def test_panoptic_predictions_that_repeat_the_truth_are_perfect(name: str, sets:
     result = score_again(str(tmp_path), str(root))
     assert result['figures']['pq'] == pytest.approx(100)
     assert result['pictures'] == len(truth['annotations'])
+
+
+def test_a_split_is_not_scored_from_predictions_of_another_one(sets: Sets, tmp_path: Path) -> None:
+    measure(sets.config(RECIPES['pixels'], 'cocostuff171', tmp_path))
+    with pytest.raises(ConfigError, match='base words, but cocostuff_156_15 has its own 156; predict with'):
+        score_again(str(tmp_path), str(sets.root), 'cocostuff_156_15')
 
 
 def figures_of(cfg: Config) -> dict[str, float]:

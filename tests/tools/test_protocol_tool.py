@@ -1,6 +1,7 @@
 """tools/test.py --protocol and tools/score.py as a user meets them, with kill -9 in between."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,15 @@ from vlm_dense.evaluation.protocols import find_protocol
 ROOT = Path(__file__).parents[2]
 RECIPE = str(ROOT / 'configs' / 'maskclip_lite0_pictures.py')
 NUM_PICTURES = 5
-QUICK = ['--cfg-options', 'test_dataloader.num_workers=0', 'test_dataloader.batch_size=1']
+# Without a threshold, noise is words, so that figures are not all 0.
+QUICK = [
+    '--cfg-options',
+    'test_dataloader.num_workers=0',
+    'test_dataloader.batch_size=1',
+    'model.test_cfg.mode=whole',
+    'model.decode_head.prob_threshold=0',
+    'model.decode_head.background_words=[]',
+]
 
 
 @pytest.fixture(scope='module')
@@ -73,18 +82,25 @@ def test_the_result_tells_what_was_measured(measured: Path) -> None:
     assert result['prompt'] == 'a_photo'
     assert result['seconds_per_picture'] > 0
     assert result['peak_memory_mib']['machine'] > 100
-    assert {'vlm_dense', 'torch', 'mmsegmentation'} <= result['versions'].keys()
-    assert result['figures']['pixel_accuracy'] is not None
+    assert {'vlm_dense', 'torch', 'mmsegmentation'} <= result['versions'].keys() == result['scored_with'].keys()
+    assert result['test_cfg'] == dict(mode='whole')
+    assert result['figures']['pixel_accuracy'] > 0
 
 
 def test_kept_predictions_are_scored_without_the_model(
     measured: Path, data_root: Path, capsys: pytest.CaptureFixture
 ) -> None:
     before = json.loads((measured / 'result.json').read_text())
+    request = measured / 'predictions' / 'request.json'
+    told = json.loads(request.read_text())
+    request.write_text(json.dumps(dict(told, versions=dict(told['versions'], torch='0.1'))))
     assert run_scoring([str(measured), '--data-root', str(data_root)]) == 0
     after = json.loads((measured / 'result.json').read_text())
     assert after['figures'] == before['figures']
     assert after['weights'] == before['weights']
+    assert after['test_cfg'] == before['test_cfg']
+    assert after['versions']['torch'] == '0.1', 'what predicted is told'
+    assert after['scored_with'] == before['scored_with']
     printed = capsys.readouterr().out
     assert find_protocol('ade20k_150').title in printed
     assert f'{before["figures"]["miou"]:7.2f}' in printed
@@ -112,6 +128,25 @@ def test_predictions_of_another_run_are_refused(measured: Path, data_root: Path,
     assert run_testing(changed) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert 'holds predictions of another run (different: config); give another folder as --out' in error
+
+
+@pytest.mark.parametrize('changed', ['pictures', 'parameters', 'text'])
+def test_whatever_makes_other_predictions_is_asked(
+    changed: str, measured: Path, data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out, root = tmp_path / 'out', data_root
+    shutil.copytree(measured, out)
+    if changed == 'pictures':
+        root = tmp_path / 'other'
+        shutil.copytree(data_root, root)
+        next(root.glob('ade/*/images/validation/*0.jpg')).unlink()
+    else:
+        request = out / 'predictions' / 'request.json'
+        told = json.loads(request.read_text())
+        assert told[changed], 'is known'
+        request.write_text(json.dumps({**told, changed: 'other'}))
+    assert run_testing(arguments(root, out)) == 2
+    assert f'another run (different: {changed})' in capsys.readouterr().err
 
 
 def test_missing_predictions_are_told(measured: Path, data_root: Path, tmp_path: Path, capsys) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
-from vlm_dense.engine.processes import LAUNCHERS, is_first_process, leave_processes
+from vlm_dense.engine.processes import LAUNCHERS, have_joined, is_first_process, leave_processes
 from vlm_dense.engine.protocol_runs import score_again, set_protocol, table
 from vlm_dense.engine.runner import build_runner
 from vlm_dense.engine.settings import (
@@ -153,7 +153,8 @@ def _guarded(run: Callable[[], None], debug: bool) -> int:
     try:
         run()
     except (VlmDenseError, FileNotFoundError) as error:
-        if is_first_process():
+        # What happens before the processes are joined happens to all of them; later, perhaps to one alone.
+        if is_first_process() or have_joined():
             print(f'error: {one_line(error)}', file=sys.stderr)
         return USER_ERROR
     leave_processes()

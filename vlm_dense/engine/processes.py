@@ -3,12 +3,14 @@
 import datetime
 import os
 import subprocess
+from collections.abc import Callable
 
 import torch
 from mmengine.device import get_device
+from mmengine.dist import broadcast_object_list, is_main_process
 from torch import distributed
 
-from vlm_dense.errors import ConfigError
+from vlm_dense.errors import ConfigError, VlmDenseError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 DEFAULT_PORT = '29500'
@@ -49,16 +51,38 @@ def join_cpu_processes(launcher: str, timeout: float | None = None) -> None:
 
 def leave_processes() -> None:
     """Close the process group, if there is one."""
-    if distributed.is_available() and distributed.is_initialized():
+    if have_joined():
         distributed.destroy_process_group()
+
+
+def have_joined() -> bool:
+    """Whether this process belongs to a group."""
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def is_first_process() -> bool:
     """Whether this process speaks for the run, also before the group exists."""
-    if distributed.is_available() and distributed.is_initialized():
+    if have_joined():
         return distributed.get_rank() == 0
     names = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
     return next((os.environ[name] for name in names if name in os.environ), '0') == '0'
+
+
+def in_first_process(job: Callable[[], None]) -> None:
+    """Do something in the first process only; all wait for it, and its error is everybody's.
+
+    Raises:
+        VlmDenseError: What ``job`` raised.
+    """
+    raised: list[VlmDenseError | None] = [None]
+    if is_main_process():
+        try:
+            job()
+        except VlmDenseError as error:
+            raised = [error]
+    broadcast_object_list(raised)
+    if raised[0] is not None:
+        raise raised[0]
 
 
 def has_accelerator() -> bool:

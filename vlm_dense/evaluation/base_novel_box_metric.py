@@ -178,7 +178,7 @@ class BaseNovelBoxMetric(PerImageMetric):
 
     def _given(self, images: Sequence[dict]) -> tuple[str, ...]:
         """The shapes that are evaluated; pictures without detections need none."""
-        bare = [image['image'] for image in images if 'segm' not in image and image['scores']]
+        bare = [image['image'] for image in images if 'segm' not in image and len(image['scores'])]
         if 'segm' not in self.iou_types or not bare:
             for image in images:
                 image.setdefault('segm', [])

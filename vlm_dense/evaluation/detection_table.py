@@ -47,13 +47,13 @@ class DetectionTable:
         """
         category_K = np.array([-1 if category is None else category for category in category_of_word], dtype=np.int64)
         counts = [len(image['scores']) for image in images]
-        label_M = np.fromiter(chain.from_iterable(image['labels'] for image in images), dtype=np.int64)
+        label_M = np.concatenate([image['labels'] for image in images])
         table = cls(
             image_ids=[image['image'] for image in images],
             image_M=np.repeat(np.arange(len(images)), counts),
             category_M=category_K[label_M],
-            score_M=np.fromiter(chain.from_iterable(image['scores'] for image in images), dtype=np.float64),
-            shapes={kind: _column(kind, [shape for image in images for shape in image[kind]]) for kind in kinds},
+            score_M=np.concatenate([image['scores'] for image in images]),
+            shapes={kind: _joined(kind, [image[kind] for image in images]) for kind in kinds},
         )
         return table.take(np.flatnonzero(table.category_M >= 0))
 
@@ -102,6 +102,10 @@ class DetectionTable:
                 strict=True,
             )
         ]
+
+
+def _joined(kind: str, parts: list) -> np.ndarray:
+    return np.concatenate(parts) if kind == 'bbox' else _column(kind, list(chain.from_iterable(parts)))
 
 
 def _column(kind: str, shapes: list) -> np.ndarray:

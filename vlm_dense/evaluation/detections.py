@@ -1,4 +1,4 @@
-"""The detections of one picture as plain numbers, small enough to send between processes."""
+"""The detections of one picture, small enough to keep and to send between processes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ def image_detections(sample: Mapping, with_masks: bool) -> dict[str, Any]:
         with_masks: Whether to encode the masks.
 
     Returns:
-        ``bbox``: N lists xywh; ``scores``, ``labels``: N numbers; ``segm``: N RLEs with text counts.
+        ``bbox`` xywh (N, 4) and ``scores`` (N,), float64; ``labels`` (N,) int64; ``segm``, N RLEs with text counts.
 
     Raises:
         DataError: If masks are asked for and the model predicts none.
@@ -28,14 +28,18 @@ def image_detections(sample: Mapping, with_masks: bool) -> dict[str, Any]:
     boxes_N4 = torch.as_tensor(instances['bboxes']).cpu().to(torch.float64, copy=True).reshape(-1, 4)
     boxes_N4[:, 2:] -= boxes_N4[:, :2]
     found: dict[str, Any] = dict(
-        bbox=boxes_N4.tolist(),
-        scores=torch.as_tensor(instances['scores']).cpu().double().tolist(),
-        labels=torch.as_tensor(instances['labels']).cpu().tolist(),
+        bbox=boxes_N4.numpy(),
+        scores=torch.as_tensor(instances['scores']).cpu().to(torch.float64, copy=True).numpy(),
+        labels=torch.as_tensor(instances['labels']).cpu().to(torch.int64, copy=True).numpy(),
     )
     if with_masks:
         if instances.get('masks') is None:
             raise DataError('masks are to be evaluated but the model predicts none; remove segm or add a mask head.')
         found['segm'] = [encode_mask(mask) for mask in instances['masks']]
+        # One list for all: millions of masks are held until they are scored.
+        for rle in found['segm']:
+            if rle['size'] == found['segm'][0]['size']:
+                rle['size'] = found['segm'][0]['size']
     return found
 
 

@@ -91,8 +91,9 @@ def _identity(sample: dict) -> Any:
 def _instances(sample: dict, words: Sequence[str]) -> list[dict]:
     detections = image_detections(sample, with_masks=sample['pred_instances'].get('masks') is not None)
     found = []
-    for row, label in enumerate(detections['labels']):
-        entry = dict(word=words[label], bbox=detections['bbox'][row], score=detections['scores'][row])
+    columns = (detections[name].tolist() for name in ('labels', 'bbox', 'scores'))
+    for row, (label, box, score) in enumerate(zip(*columns, strict=True)):
+        entry = dict(word=words[label], bbox=box, score=score)
         if 'segm' in detections:
             entry['segmentation'] = detections['segm'][row]
         found.append(entry)

@@ -8,11 +8,13 @@ from mmengine.registry import DefaultScope
 from vlm_dense.engine.protocol_runs.loop import PREDICTIONS
 from vlm_dense.engine.protocol_runs.result import RESULT, make_result
 from vlm_dense.engine.protocol_runs.scoring import score
+from vlm_dense.engine.protocol_runs.settings import base_names
 from vlm_dense.engine.protocol_runs.store import PredictionStore
 from vlm_dense.errors import ConfigError, MissingFileError
 from vlm_dense.evaluation.protocols import Part, find_protocol
 from vlm_dense.evaluation.report import write_json
 from vlm_dense.registry import DATASETS
+from vlm_dense.text.vocabulary import Vocabulary, normalise_word
 
 
 def score_again(out: str, root: str = 'data', name: str | None = None) -> dict[str, Any]:
@@ -29,7 +31,7 @@ def score_again(out: str, root: str = 'data', name: str | None = None) -> dict[s
 
     Raises:
         MissingFileError: If the folder holds no predictions.
-        ConfigError: If the protocol has other parts than the predictions.
+        ConfigError: If the protocol has other parts than the predictions, or other base words than were asked with.
         DataError: If pictures have no predictions, or contradict the annotations.
     """
     folder = Path(out, PREDICTIONS)
@@ -43,8 +45,12 @@ def score_again(out: str, root: str = 'data', name: str | None = None) -> dict[s
         raise ConfigError(
             f'{folder} was made by {own}, whose data sets are not those of {protocol.name}; choose another.'
         )
+    parts = [part.below(str(Path(root))) for part in protocol.parts]
+    if protocol.has_split:
+        for part in parts:
+            _check_split(protocol.name, part, stores[part.name])
     with DefaultScope.overwrite_default_scope('mmengine'):
-        figures = {part.name: _figures(part.below(str(Path(root))), stores[part.name]) for part in protocol.parts}
+        figures = {part.name: _figures(part, stores[part.name]) for part in parts}
     result = make_result(protocol, figures, stores)
     write_json(str(Path(out, RESULT if protocol.name == own else f'{protocol.name}.json')), result)
     return result
@@ -53,3 +59,15 @@ def score_again(out: str, root: str = 'data', name: str | None = None) -> dict[s
 def _figures(part: Part, store: PredictionStore) -> dict[str, float]:
     dataset = DATASETS.build(dict(part.dataset, pipeline=[]))
     return score(dict(metric=part.metric, truth=part.truth), dataset, store, store.request()['words'])
+
+
+def _check_split(name: str, part: Part, store: PredictionStore) -> None:
+    """Methods weigh base words apart, so predictions asked with other ones are not those of the protocol."""
+    own = Vocabulary.build(part.words)
+    asked = Vocabulary.build(store.request()['words'])
+    known = {normalise_word(word) for word in own.words}
+    if base_names(asked) & known != base_names(own):
+        raise ConfigError(
+            f'{store.folder} was asked with {sum(asked.is_base)} base words, but {name} has its own '
+            f'{sum(own.is_base)}; predict with tools/test.py --protocol {name} and another --out.'
+        )

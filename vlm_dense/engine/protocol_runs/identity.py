@@ -38,6 +38,14 @@ def hash_weights(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def text_of(bank: Any) -> str | None:
+    """Names what makes rows of words, which is no part of the model; None for a bank that does not tell."""
+    if isinstance(prompts := getattr(bank, 'prompts', None), nn.Module):
+        return hash_weights(prompts)
+    encoder = getattr(bank, 'encoder', None) or getattr(getattr(bank, 'bank', None), 'encoder', None)
+    return getattr(encoder, 'fingerprint', None)
+
+
 def versions() -> dict[str, str]:
     """Of this package, of what it stands on, and of Python."""
     import vlm_dense

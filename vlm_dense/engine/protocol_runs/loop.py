@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,15 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import Sampler
 
-from vlm_dense.engine.protocol_runs.identity import hash_file, hash_settings, hash_weights, prompt_of
+from vlm_dense.engine.processes import in_first_process
+from vlm_dense.engine.protocol_runs.identity import (
+    hash_file,
+    hash_settings,
+    hash_weights,
+    prompt_of,
+    text_of,
+    versions,
+)
 from vlm_dense.engine.protocol_runs.records import record_of
 from vlm_dense.engine.protocol_runs.result import RESULT, make_result, table
 from vlm_dense.engine.protocol_runs.scoring import identities, identity_of, score
@@ -86,18 +95,17 @@ class ProtocolLoop(BaseLoop):
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
         self.runner.model.eval()
-        weights = self._weights() if is_main_process() else ''
+        weights = self._weights() if is_main_process() else {}
         figures, stores = {}, {}
         for part in self.parts:
             dataset = DATASETS.build(part['dataset'])
             store = stores[part['name']] = PredictionStore(self.out / PREDICTIONS / part['name'])
-            if is_main_process():
-                store.begin(*self._request(part, weights))
-            barrier()
-            self._predict(dataset, store)
+            names = identities(dataset)
+            in_first_process(partial(self._begin, store, part, names, weights))
+            self._predict(dataset, names, store)
             barrier()
             figures[part['name']] = score(part, dataset, store, part['words'])
-        result = make_result(self.protocol, figures, stores, self.runner.model, self.runner.cfg.model.get('test_cfg'))
+        result = make_result(self.protocol, figures, stores, self.runner.model)
         if is_main_process():
             write_json(str(self.out / RESULT), result)
             print_log(table(result), logger='current')
@@ -105,31 +113,42 @@ class ProtocolLoop(BaseLoop):
         self.runner.call_hook('after_test')
         return result['figures']
 
-    def _weights(self) -> str:
-        return hash_file(self.weights) if self.weights else hash_weights(self.runner.model)
+    @property
+    def _model(self) -> Any:
+        return self.runner.model.module if is_model_wrapper(self.runner.model) else self.runner.model
 
-    def _request(self, part: dict, weights: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        words = part['words']
-        model = self.runner.model.module if is_model_wrapper(self.runner.model) else self.runner.model
+    def _weights(self) -> dict[str, str]:
+        # A checkpoint can lack what is frozen, and a hook can put an average in place of what it holds.
+        parameters = hash_weights(self._model)
+        file = self.weights if self.weights and Path(self.weights).is_file() else None
+        return dict(weights=hash_file(file) if file else parameters, parameters=parameters)
+
+    def _begin(self, store: PredictionStore, part: dict, names: Sequence[str | int], weights: dict[str, str]) -> None:
+        words, bank = part['words'], getattr(self._model, 'text_bank', None)
+        model = self.runner.cfg.model.to_dict()
         asked = dict(
             protocol=self.protocol.name,
             part=part['name'],
-            config=hash_settings([self.runner.cfg.model.to_dict(), part['dataset']['pipeline'][:-1]]),
-            weights=weights,
+            pictures=hash_settings(sorted(map(repr, names))),
+            config=hash_settings([model, part['dataset']['pipeline'][:-1]]),
+            **weights,
+            text=text_of(bank),
             vocabulary=None if words is None else Vocabulary.build(dict(words)).content_hash,
         )
         told = dict(
             recipe=self.recipe,
             checkpoint=self.weights,
-            prompt=prompt_of(getattr(model, 'text_bank', None)),
+            prompt=prompt_of(bank),
             words=words,
+            test_cfg=model.get('test_cfg'),
+            versions=versions(),
         )
-        return asked, told
+        store.begin(asked, told)
 
     @torch.no_grad()
-    def _predict(self, dataset: Any, store: PredictionStore) -> None:
+    def _predict(self, dataset: Any, names: Sequence[str | int], store: PredictionStore) -> None:
         finished = store.finished()
-        remaining = [row for row, name in enumerate(identities(dataset)) if name not in finished]
+        remaining = [row for row, name in enumerate(names) if name not in finished]
         sampler = Rows(remaining[get_rank() :: get_world_size()])
         # Others may finish pictures from now on: everybody has to have looked first.
         barrier()
@@ -147,6 +166,8 @@ class ProtocolLoop(BaseLoop):
         self.runner.call_hook('before_test_iter', batch_idx=index, data_batch=batch)
         start = time.perf_counter()
         outputs = self.runner.model.test_step(batch)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         seconds = (time.perf_counter() - start) / len(outputs)
         for sample in outputs:
             store.add(identity_of(sample.metainfo, dataset.data_root), record_of(sample, store), seconds)

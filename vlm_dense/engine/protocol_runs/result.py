@@ -24,7 +24,6 @@ def make_result(
     figures: Mapping[str, Mapping[str, float]],
     stores: Mapping[str, PredictionStore],
     model: Any = None,
-    test_cfg: Any = None,
 ) -> dict[str, Any]:
     """All that is known of a measurement; undefined figures are None.
 
@@ -33,7 +32,6 @@ def make_result(
         figures: Of every part, in percent; the result's own are their means.
         stores: The predictions of every part.
         model: What predicted, where it did so in this very process group; its memory is then reported too.
-        test_cfg: The recipe's settings of inference, for example how many boxes of a picture it keeps.
     """
     requests = {name: store.request() for name, store in stores.items()}
     first = next(iter(requests.values()))
@@ -48,16 +46,16 @@ def make_result(
         recipe=first['recipe'],
         prompt=first['prompt'],
         config_hash=first['config'],
+        test_cfg=first['test_cfg'],
         weights=dict(checkpoint=first['checkpoint'], sha256=first['weights']),
         seconds_per_picture=seconds / pictures if pictures else None,
-        versions=versions(),
+        versions=first['versions'],
+        scored_with=versions(),
     )
     if len(figures) > 1:
         result['parts'] = {part: {name: _plain(value) for name, value in of.items()} for part, of in figures.items()}
     if model is not None:
         result.update(processes=get_world_size(), peak_memory_mib=peak_memory_mib())
-    if test_cfg is not None:
-        result['test_cfg'] = test_cfg.to_dict() if hasattr(test_cfg, 'to_dict') else test_cfg
     return result
 
 

@@ -82,5 +82,6 @@ def _check_complete(store: PredictionStore, wanted: Sequence[str | int]) -> None
     if missing:
         raise DataError(
             f'{store.folder} has no predictions for {len(missing)} of {len(wanted)} pictures (first: {missing[0]!r}); '
-            'run tools/test.py with the same --out again, which goes on where it stopped.'
+            'run tools/test.py with the same --out again, which goes on where it stopped, and score by a protocol over '
+            'the same pictures.'
         )

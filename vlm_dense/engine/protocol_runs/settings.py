@@ -32,11 +32,10 @@ def set_protocol(
         weights: The checkpoint, which the result names by its hash.
 
     Raises:
-        ConfigError: If the recipe finds another kind of thing than the protocol measures, or its pipeline attaches no
-            words.
+        ConfigError: If the recipe finds another kind of thing than the protocol measures, or its test data are wrapped.
         MissingFileError: If words are not there.
     """
-    pipeline = cfg.test_dataloader.dataset.pipeline
+    pipeline = _pipeline_of(cfg)
     kind = kind_of(pipeline)
     if protocol.kind not in KINDS[kind]:
         fitting = ', '.join(name for name, other in PROTOCOLS.items() if other.kind in KINDS[kind])
@@ -56,6 +55,16 @@ def set_protocol(
     # The loop takes these from the parts; a Runner insists on having them.
     cfg.test_dataloader.dataset = copy.deepcopy(parts[0]['dataset'])
     cfg.test_evaluator = parts[0]['metric']
+
+
+def _pipeline_of(cfg: Config) -> list[Mapping]:
+    pipeline = cfg.test_dataloader.dataset.get('pipeline')
+    if pipeline is None:
+        raise ConfigError(
+            f'--protocol: test_dataloader.dataset of {cfg.filename} has no pipeline of its own; use a recipe that '
+            'tests one data set, without a wrapper around it.'
+        )
+    return pipeline
 
 
 def _settings_of_part(
@@ -79,11 +88,13 @@ def _asked(cfg: Config, protocol: Protocol, part: Part, words: str | None) -> di
     own = _build(part.words, f'protocol {protocol.name}')
     asked = own if words is None else Vocabulary.build(words)
     if protocol.has_split:
-        base = _base_names(own)
+        base = base_names(own)
     else:
         base = set()
         for step in attaching_steps(cfg.test_dataloader.dataset):
-            base |= _base_names(_build(step['vocabulary'], f'{cfg.filename}, whose base words stay base,'))
+            if step.get('vocabulary') is None:
+                continue
+            base |= base_names(_build(step['vocabulary'], f'{cfg.filename}, whose base words stay base,'))
     return {**asked.as_spec(), 'base': [word for word in asked.words if normalise_word(word) in base]}
 
 
@@ -96,6 +107,7 @@ def _build(spec: Any, owner: str) -> Vocabulary:
         ) from error
 
 
-def _base_names(vocabulary: Vocabulary) -> set[str]:
+def base_names(vocabulary: Vocabulary) -> set[str]:
+    """The base words as words are compared."""
     flagged = zip(vocabulary.words, vocabulary.is_base, strict=True)
     return {normalise_word(word) for word, is_base in flagged if is_base}
