@@ -35,6 +35,7 @@ def test_pictures_are_counted_once_whoever_wrote_them(store: PredictionStore) ->
     other.add('1', dict(a='ü\t\n'), seconds=0.25)
     assert store.finished() == {1, '1'}
     assert store.seconds() == 0.75
+    assert len(store) == 2
     read = dict(store.read())
     assert read['1'] == dict(a='ü\t\n')
     assert read[1] in (dict(a=1), dict(a=2))
@@ -49,6 +50,7 @@ def test_a_line_without_its_end_does_not_count(store: PredictionStore) -> None:
     again = PredictionStore(store.folder)
     assert again.finished() == {1}
     again.add(2, dict(a=3), seconds=0.0)
+    assert again.finished() == {1, 2}
     assert dict(again.read()) == {1: dict(a=1), 2: dict(a=3)}
 
 

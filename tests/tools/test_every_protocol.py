@@ -128,7 +128,8 @@ def test_panoptic_predictions_that_repeat_the_truth_are_perfect(name: str, sets:
     part = protocol.parts[0].below(str(root))
     truth = json.loads(Path(part.metric['ann_file']).read_text())
     words = Vocabulary.build(part.words)
-    names = {category['id']: category['name'] for category in truth['categories']}
+    word_of = part.metric.get('category_words', {})
+    names = {one['id']: word_of.get(one['name'], one['name']) for one in truth['categories']}
     store = PredictionStore(tmp_path / 'predictions')
     asked = dict(protocol=name, weights='0' * 8, config='none', vocabulary=words.content_hash)
     told = dict(recipe='none', checkpoint=None, prompt=None, words=words.as_spec(), test_cfg=None, versions={})

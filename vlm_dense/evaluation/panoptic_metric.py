@@ -36,19 +36,23 @@ class PanopticQualityMetric(PerImageMetric):
     Args:
         ann_file: COCO panoptic annotations of the evaluated pictures.
         seg_prefix: Folder of their PNGs.
+        category_words: The word of categories whose names are no words.
         collect_device, prefix, collect_dir: As in `PerImageMetric`.
 
     Raises:
         MissingFileError: If the annotations do not exist.
     """
 
-    def __init__(self, ann_file: str, seg_prefix: str, **collecting: Any) -> None:
+    def __init__(
+        self, ann_file: str, seg_prefix: str, category_words: Mapping[str, str] | None = None, **collecting: Any
+    ) -> None:
         super().__init__(**collecting)
         if not Path(ann_file).is_file():
             raise MissingFileError(f'PanopticQualityMetric: annotations {ann_file} do not exist; correct ann_file.')
         self.ann_file, self.seg_prefix = str(ann_file), Path(seg_prefix)
         content = json.loads(Path(ann_file).read_text(encoding='utf-8'))
         self.categories = content['categories']
+        self.category_words = dict(category_words or {})
         self._annotation_of = {annotation['image_id']: annotation for annotation in content['annotations']}
         self._row_of = {category['id']: row for row, category in enumerate(self.categories)}
         self._vocabulary: Vocabulary | None = None
@@ -64,7 +68,7 @@ class PanopticQualityMetric(PerImageMetric):
         for sample in data_samples:
             vocabulary = same_vocabulary(self._vocabulary, sample)
             if vocabulary is not self._vocabulary:
-                names = [category['name'] for category in self.categories]
+                names = [self.category_words.get(one['name'], one['name']) for one in self.categories]
                 self._category_of_label = match_words(vocabulary.words, names, self.ann_file)
                 self._vocabulary = vocabulary
             self.results.append(dict(image=sample['img_id'], counts=self._count(sample).as_rows()))

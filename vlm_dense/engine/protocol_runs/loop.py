@@ -1,7 +1,7 @@
 """The test loop of a protocol: predict what is not predicted yet, then score what is kept."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from vlm_dense.engine.protocol_runs.records import record_of
 from vlm_dense.engine.protocol_runs.result import RESULT, make_result, table
 from vlm_dense.engine.protocol_runs.scoring import identities, identity_of, score
 from vlm_dense.engine.protocol_runs.store import PredictionStore
+from vlm_dense.errors import ConfigError
 from vlm_dense.evaluation.protocols import find_protocol
 from vlm_dense.evaluation.report import write_json
 from vlm_dense.registry import DATASETS, LOOPS
@@ -156,13 +157,16 @@ class ProtocolLoop(BaseLoop):
         if not len(sampler):
             return
         self.dataloader = self.runner.build_dataloader(settings, seed=self.runner.seed)
+        known = set(names)
         try:
             for index, batch in enumerate(self.dataloader):
-                self._predict_batch(index, batch, dataset, store)
+                self._predict_batch(index, batch, dataset, known, store)
         finally:
             store.close()
 
-    def _predict_batch(self, index: int, batch: dict, dataset: Any, store: PredictionStore) -> None:
+    def _predict_batch(
+        self, index: int, batch: dict, dataset: Any, names: Set[str | int], store: PredictionStore
+    ) -> None:
         self.runner.call_hook('before_test_iter', batch_idx=index, data_batch=batch)
         start = time.perf_counter()
         outputs = self.runner.model.test_step(batch)
@@ -170,5 +174,11 @@ class ProtocolLoop(BaseLoop):
             torch.cuda.synchronize()
         seconds = (time.perf_counter() - start) / len(outputs)
         for sample in outputs:
-            store.add(identity_of(sample.metainfo, dataset.data_root), record_of(sample, store), seconds)
+            name = identity_of(sample.metainfo, dataset.data_root)
+            if name not in names:
+                raise ConfigError(
+                    f"the predictions of {name!r} do not say which picture they are of; put 'img_id' into meta_keys of "
+                    'PackDetInputs in the test pipeline.'
+                )
+            store.add(name, record_of(sample, store), seconds)
         self.runner.call_hook('after_test_iter', batch_idx=index, data_batch=batch, outputs=outputs)

@@ -35,7 +35,7 @@ def make_result(
     """
     requests = {name: store.request() for name, store in stores.items()}
     first = next(iter(requests.values()))
-    pictures = sum(len(store.finished()) for store in stores.values())
+    pictures = sum(map(len, stores.values()))
     seconds = sum(store.seconds() for store in stores.values())
     result: dict[str, Any] = dict(
         protocol={name: getattr(protocol, name) for name in DESCRIBED},
@@ -84,6 +84,7 @@ def table(result: Mapping[str, Any]) -> str:
         f'counted:  {protocol["cap"]}',
         f'asked:    {", ".join(words[:3]) or "the phrases of every picture"}{", ..." if len(words) > 3 else ""}',
         f'by:       {result["recipe"]}, weights {result["weights"]["sha256"][:8]}',
+        *([f'figures are means over {", ".join(result["parts"])}'] if 'parts' in result else []),
         *(f'  {name:{width}}  {_shown(figures.get(name))}' for name in names),
         *(
             f'  {part:{width}}  ' + '  '.join(f'{name} {_shown(of.get(name))}' for name in result['headline'])

@@ -101,8 +101,12 @@ class PredictionStore:
                     start += len(line)
         return set(self._places)
 
+    def __len__(self) -> int:
+        """Number of pictures that `finished` last saw."""
+        return len(self._places)
+
     def seconds(self) -> float:
-        """Time that the model took for all finished pictures, as `finished` or `read` last saw them."""
+        """Time that the model took for the pictures that `finished` last saw."""
         return sum(self._seconds.values())
 
     def add(self, identity: str | int, record: Mapping[str, Any], seconds: float) -> None:
@@ -136,8 +140,7 @@ class PredictionStore:
             self._own = None
 
     def read(self) -> Iterator[tuple[str | int, dict[str, Any]]]:
-        """Every finished picture once, with its record."""
-        self.finished()
+        """Every picture that `finished` last saw, once, with its record."""
         for identity, (path, start) in self._places.items():
             with path.open('rb') as lines:
                 lines.seek(start)
@@ -172,6 +175,7 @@ class PredictionStore:
 
 def _to_picture(values_HW: np.ndarray) -> Image.Image:
     highest = int(values_HW.max(initial=0))
+    assert values_HW.min(initial=0) >= 0
     if highest < 256:
         return Image.fromarray(values_HW.astype(np.uint8))
     if highest < 65536:

@@ -1,14 +1,25 @@
 """Protocols of panoptic segmentation."""
 
+import json
+from pathlib import Path
 from typing import Any
 
-from vlm_dense.evaluation.protocols.protocol import Part, Protocol
+from vlm_dense.evaluation.protocols.protocol import VOCABULARIES, Part, Protocol, shipped
 
 SEGMENTS = 'one segment per pixel; a match needs an IoU above 0.5'
 FIGURES = ('pq', 'sq', 'rq')
 
 
-def _panoptic(words: Any, dataset_type: str, folder: str, ann_file: str, pictures: str, maps: str) -> tuple[Part, ...]:
+def _ade20k_names() -> dict[str, str]:
+    """The word of categories that the annotations call by several names."""
+    content = json.loads(Path(VOCABULARIES, 'ade20k_panoptic.json').read_text(encoding='utf-8'))
+    named = zip(content['words'], content['synonyms'], strict=True)
+    return {', '.join([word, *others]): word for word, others in named if others}
+
+
+def _panoptic(
+    words: Any, dataset_type: str, folder: str, ann_file: str, pictures: str, maps: str, **metric: Any
+) -> tuple[Part, ...]:
     dataset = dict(
         type=f'mmdet.{dataset_type}',
         data_root=f'{{root}}/{folder}',
@@ -16,12 +27,13 @@ def _panoptic(words: Any, dataset_type: str, folder: str, ann_file: str, picture
         data_prefix=dict(img=pictures, seg=maps),
         test_mode=True,
     )
-    metric = dict(
+    scored = dict(
         type='vlm_dense.PanopticQualityMetric',
         ann_file=f'{{root}}/{folder}/{ann_file}',
         seg_prefix=f'{{root}}/{folder}/{maps}',
+        **metric,
     )
-    return (Part(words, dataset, metric),)
+    return (Part(words, dataset, scored),)
 
 
 PANOPTIC = (
@@ -53,12 +65,13 @@ PANOPTIC = (
         data='ade20k_panoptic',
         headline=FIGURES,
         parts=_panoptic(
-            dict(dataset='ade20k_panoptic'),
+            shipped('ade20k_panoptic'),
             'ADE20KPanopticDataset',
             'ade/ADEChallengeData2016',
             'ade20k_panoptic_val.json',
             'images/validation/',
             'ade20k_panoptic_val/',
+            category_words=_ade20k_names(),
         ),
     ),
 )

@@ -112,7 +112,7 @@ PIXELS = (
         source=CONTEXT,
         data='context59',
         headline=FIGURES,
-        parts=_context(dict(dataset='pascal_context_59'), first_label=1),
+        parts=_context(shipped('context59'), first_label=1),
     ),
     Protocol(
         name='context60',
@@ -123,9 +123,7 @@ PIXELS = (
         source=CONTEXT,
         data='context59',
         headline=FIGURES,
-        parts=_context(
-            dict(dataset='pascal_context_59'), first_label=1, background=True, metric=dict(background_counts=True)
-        ),
+        parts=_context(shipped('context59'), first_label=1, background=True, metric=dict(background_counts=True)),
     ),
     Protocol(
         name='context459',
