@@ -1,5 +1,6 @@
 """Shared by all tests: no network, few threads, a fixed seed."""
 
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -34,6 +35,17 @@ def _own_places(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ['VLM_DENSE_CACHE'] = str(tmp_path_factory.mktemp('cache'))
     for name in ('VLM_DENSE_OFFLINE', 'VLM_DENSE_WEIGHTS'):
         os.environ.pop(name, None)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _quick_collections() -> None:
+    """mmengine collects garbage whenever it builds a data set; what is imported once need not be looked at again."""
+    import vlm_dense.datasets
+    import vlm_dense.engine
+    import vlm_dense.models  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
