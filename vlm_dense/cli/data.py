@@ -44,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     check.add_argument('--all', action='store_true', help='list every place')
     check.add_argument('--json', type=Path, metavar='FILE', help='write every defect to this file')
-    maps = check.add_argument_group('folders of label maps')
+    _add_label_maps(check.add_argument_group('folders of label maps'))
+
+
+def _add_label_maps(maps: argparse._ArgumentGroup) -> None:
     maps.add_argument('--first-label', type=int, metavar='N', help='value of the first word (default: 0)')
     maps.add_argument('--background-label', type=int, metavar='N', help='another value that may occur')
     maps.add_argument(

@@ -70,23 +70,7 @@ def run_testing(arguments: Sequence[str] | None = None) -> int:
     """``tools/test.py``: evaluate a checkpoint, or a recipe without training; otherwise as `run_training`."""
     parser = argparse.ArgumentParser(prog='test.py', description='Evaluate a checkpoint, or a recipe without training.')
     parser.add_argument('config', help='config file')
-    parser.add_argument(
-        'checkpoint', nargs='?', help='checkpoint file, .pth or .safetensors; a recipe without training needs none'
-    )
-    parser.add_argument(
-        '--protocol', metavar='NAME', help='measure by a standard protocol; `vlm-dense protocols` lists them'
-    )
-    parser.add_argument('--data-root', default='data', help='with --protocol: folder of all data sets; default: data')
-    parser.add_argument(
-        '--out',
-        metavar='PATH',
-        help="a .json file for the predictions, in the caller's words; with --protocol a folder for the predictions "
-        'and result.json (default: in the work folder), in which a stopped test goes on',
-    )
-    parser.add_argument('--vocabulary', metavar='FILE', help='ask for the words of this file (.txt or .json) instead')
-    parser.add_argument('--show', action='store_true', help='show predictions in a window')
-    parser.add_argument('--show-dir', metavar='DIR', help='save drawn predictions in this folder of the run')
-    parser.add_argument('--wait-time', type=float, default=2, help='seconds that a shown picture stays')
+    _add_testing(parser)
     _add_common(parser)
     args = parser.parse_args(arguments)
 
@@ -118,6 +102,26 @@ def run_scoring(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--debug', action='store_true', help='show the traceback of every error')
     args = parser.parse_args(arguments)
     return _guarded(lambda: print(table(score_again(args.out, args.data_root, args.protocol))), args.debug)
+
+
+def _add_testing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        'checkpoint', nargs='?', help='checkpoint file, .pth or .safetensors; a recipe without training needs none'
+    )
+    parser.add_argument(
+        '--protocol', metavar='NAME', help='measure by a standard protocol; `vlm-dense protocols` lists them'
+    )
+    parser.add_argument('--data-root', default='data', help='with --protocol: folder of all data sets; default: data')
+    parser.add_argument(
+        '--out',
+        metavar='PATH',
+        help="a .json file for the predictions, in the caller's words; with --protocol a folder for the predictions "
+        'and result.json (default: in the work folder), in which a stopped test goes on',
+    )
+    parser.add_argument('--vocabulary', metavar='FILE', help='ask for the words of this file (.txt or .json) instead')
+    parser.add_argument('--show', action='store_true', help='show predictions in a window')
+    parser.add_argument('--show-dir', metavar='DIR', help='save drawn predictions in this folder of the run')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds that a shown picture stays')
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

@@ -34,9 +34,7 @@ def _boxes(
     """A COCO-format file.
 
     Args:
-        folder: Below the folder of all data sets.
-        ann_file: Below ``folder``.
-        pictures: Below ``folder``.
+        folder: Below the folder of all data sets; ``ann_file`` and ``pictures`` are below it.
         words: What to ask for.
         name: Of the part.
         category_words: The words of categories whose names are none.
