@@ -223,3 +223,12 @@ def function(a, /, b, *args, c):
 def test_accepted_keys(builder, names, others):
     accepted = accepted_keys(builder)
     assert (accepted.names, accepted.others) == (names, others)
+
+
+def test_a_config_that_was_written_out_keeps_its_helper_variables(tmp_path):
+    path = tmp_path / 'written.py'
+    path.write_text("default_scope = 'mmdet'\ntest_pipeline = [dict(type='LoadImageFromFile')]\n")
+    check_config(read_config(str(path)))
+    path.write_text("default_scope = 'mmdet'\ntta_pipelin = [dict(type='LoadImageFromFile')]\n")
+    with pytest.raises(ConfigError, match="did you mean 'tta_pipeline'"):
+        check_config(read_config(str(path)))

@@ -181,7 +181,8 @@ def test_the_scripts_measure_the_same_with_two_processes(recipe: str, name: str,
     (tmp_path / 'tiny_towers.py').write_text(
         'from recipe_parts import tiny_clip_resnet, tiny_clip_vit\ntiny_clip_resnet()\ntiny_clip_vit(blocks=3)\n'
     )
-    cfg.custom_imports = dict(imports=['tiny_towers'], allow_failed_imports=False)
+    own = cfg.get('custom_imports', {}).get('imports', [])
+    cfg.custom_imports = dict(imports=[*own, 'tiny_towers'], allow_failed_imports=False)
     cfg.dump(tmp_path / 'tiny.py')
     what = [str(tmp_path / 'tiny.py')]
     if cfg.get('train_cfg'):

@@ -27,6 +27,8 @@ TAKEN_BEFORE = {
 FREE_MODULES = ('torch.', 'mmcv.cnn', 'mmcv.ops', 'mmengine.utils')
 # Albumentations looks up what stands inside by itself.
 FREE_TYPES = ('Albu',)
+# Usual names of helper variables, which stay in a config that mmengine wrote out.
+HELPERS = frozenset({'train_pipeline', 'val_pipeline', 'test_pipeline'})
 NEAR = 0.8
 VERY_NEAR = 0.82
 NEAREST = 0.85
@@ -177,10 +179,13 @@ class _Walk:
 
 def _check_top_level(cfg: Config, place: str) -> None:
     unread = unread_keys(cfg)
+    written_out = is_written_out(cfg)
     for key in unread:
+        if written_out and key in HELPERS:
+            continue
         if close := _closest(key, RUNNER_KEYS | OTHER_KEYS, NEAREST):
             raise ConfigError(f"nothing reads '{key}'; did you mean '{close}'? ({place})")
-    if unread and not is_written_out(cfg):
+    if unread and not written_out:
         listed = ', '.join(f"'{key}'" for key in unread)
         text = f'{place}: nothing reads {listed}; remove what is left over, or correct the spelling.'
         print_log(text, logger='current', level=logging.WARNING)
