@@ -12,7 +12,8 @@ from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 from pycocotools import mask as coco_mask
 
-from vlm_dense.engine.protocol_runs.identity import hash_file, hash_settings, hash_weights, text_of
+from vlm_dense.checkpoints.packages import file_sha256
+from vlm_dense.engine.protocol_runs.identity import hash_settings, hash_weights, text_of
 from vlm_dense.engine.protocol_runs.records import record_of, sample_of
 from vlm_dense.engine.protocol_runs.store import PredictionStore
 from vlm_dense.errors import ConfigError, DataError, MissingFileError
@@ -124,7 +125,7 @@ def test_a_sample_without_predictions_is_an_error(store: PredictionStore) -> Non
 def test_hashes_follow_what_counts(tmp_path: Path) -> None:
     assert hash_settings(dict(a=1, b=(2,))) == hash_settings(dict(b=[2], a=1)) != hash_settings(dict(a=1, b=(3,)))
     (tmp_path / 'a').write_bytes(b'abc')
-    assert hash_file(str(tmp_path / 'a')).startswith('ba7816bf')  # SHA-256's own example (FIPS 180-2)
+    assert file_sha256(tmp_path / 'a').startswith('ba7816bf')  # SHA-256's own example (FIPS 180-2)
     layer = torch.nn.BatchNorm2d(3).to(torch.bfloat16)
     before = hash_weights(layer)
     assert hash_weights(layer) == before

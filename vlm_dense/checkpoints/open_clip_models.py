@@ -7,7 +7,7 @@ model, the text encoder and the image tower, load through this module.
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vlm_dense.checkpoints.filling import Half, check_heads, fill_open_clip
 from vlm_dense.checkpoints.finding import find, find_weights, search, weight_folders
@@ -124,8 +124,13 @@ def load_open_clip(source: OpenClipSource, half: Half = 'both') -> nn.Module:
 
 def state_dict_sha256(module: nn.Module) -> str:
     """SHA-256 of a module's named weights, as 64 hex digits."""
+    return named_sha256(module.state_dict().items())
+
+
+def named_sha256(named: Iterable[tuple[str, Tensor]]) -> str:
+    """SHA-256 of names, shapes, types and bytes in the order given, as 64 hex digits."""
     digest = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
+    for name, tensor in named:
         digest.update(f'{name}{tuple(tensor.shape)}{tensor.dtype}'.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -4,14 +4,13 @@ import hashlib
 import json
 import platform
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
+from vlm_dense.checkpoints.open_clip_models import named_sha256
+
 PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmdet', 'mmsegmentation', 'open_clip_torch', 'faster-coco-eval')
-BLOCK = 2**22
 
 
 def hash_settings(settings: Any) -> str:
@@ -20,22 +19,9 @@ def hash_settings(settings: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def hash_file(path: str) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with Path(path).open('rb') as content:
-        while block := content.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def hash_weights(model: nn.Module) -> str:
     """SHA-256 of all parameters and buffers with their names, frozen ones included."""
-    digest = hashlib.sha256()
-    for name, tensor in [*sorted(model.named_parameters()), *sorted(model.named_buffers())]:
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return named_sha256([*sorted(model.named_parameters()), *sorted(model.named_buffers())])
 
 
 def text_of(bank: Any) -> str | None:

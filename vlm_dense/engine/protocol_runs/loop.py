@@ -13,9 +13,9 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import Sampler
 
+from vlm_dense.checkpoints.packages import file_sha256
 from vlm_dense.engine.processes import in_first_process
 from vlm_dense.engine.protocol_runs.identity import (
-    hash_file,
     hash_settings,
     hash_weights,
     prompt_of,
@@ -122,7 +122,7 @@ class ProtocolLoop(BaseLoop):
         # A checkpoint can lack what is frozen, and a hook can put an average in place of what it holds.
         parameters = hash_weights(self._model)
         file = self.weights if self.weights and Path(self.weights).is_file() else None
-        return dict(weights=hash_file(file) if file else parameters, parameters=parameters)
+        return dict(weights=file_sha256(file) if file else parameters, parameters=parameters)
 
     def _begin(self, store: PredictionStore, part: dict, names: Sequence[str | int], weights: dict[str, str]) -> None:
         words, bank = part['words'], getattr(self._model, 'text_bank', None)
