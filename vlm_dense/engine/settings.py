@@ -165,9 +165,8 @@ def set_vocabulary(cfg: Config, path: str) -> None:
     asked = Vocabulary.build(path)
     for step in steps:
         own = Vocabulary.build(step['vocabulary'])
-        base_names = {normalise_word(word) for word, flag in zip(own.words, own.is_base, strict=True) if flag}
-        flagged = zip(asked.words, asked.is_base, strict=True)
-        base = [word for word, flag in flagged if flag or normalise_word(word) in base_names]
+        known = own.base_keys | asked.base_keys
+        base = [word for word in asked.words if normalise_word(word) in known]
         step['vocabulary'] = {**asked.as_spec(), 'base': base}
         for metric in metrics_of(cfg.test_evaluator):
             if last_name(metric) == 'SeenUnseenIoUMetric':

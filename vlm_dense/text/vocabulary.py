@@ -91,6 +91,12 @@ class Vocabulary:
     def _rows(self) -> dict[str, int]:
         return {normalise_word(word): row for row, word in enumerate(self.words)}
 
+    @cached_property
+    def base_keys(self) -> frozenset[str]:
+        """The base words, as words are compared (`vlm_dense.text.word_checks.normalise_word`)."""
+        flagged = zip(self.words, self.is_base, strict=True)
+        return frozenset(normalise_word(word) for word, is_base in flagged if is_base)
+
     def names(self, row: int) -> tuple[str, ...]:
         """The word of a row, then its synonyms."""
         return (self.words[row], *(self.synonyms[row] if self.synonyms else ()))

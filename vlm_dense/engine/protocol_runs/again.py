@@ -8,7 +8,6 @@ from mmengine.registry import DefaultScope
 from vlm_dense.engine.protocol_runs.loop import PREDICTIONS
 from vlm_dense.engine.protocol_runs.result import RESULT, make_result
 from vlm_dense.engine.protocol_runs.scoring import score
-from vlm_dense.engine.protocol_runs.settings import base_names
 from vlm_dense.engine.protocol_runs.store import PredictionStore
 from vlm_dense.errors import ConfigError, MissingFileError
 from vlm_dense.evaluation.protocols import Part, find_protocol
@@ -66,7 +65,7 @@ def _check_split(name: str, part: Part, store: PredictionStore) -> None:
     own = Vocabulary.build(part.words)
     asked = Vocabulary.build(store.request()['words'])
     known = {normalise_word(word) for word in own.words}
-    if base_names(asked) & known != base_names(own):
+    if asked.base_keys & known != own.base_keys:
         raise ConfigError(
             f'{store.folder} was asked with {sum(asked.is_base)} base words, but {name} has its own '
             f'{sum(own.is_base)}; predict with tools/test.py --protocol {name} and another --out.'

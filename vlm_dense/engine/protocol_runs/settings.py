@@ -36,14 +36,13 @@ def set_protocol(
         MissingFileError: If words are not there.
     """
     pipeline = _pipeline_of(cfg)
-    kind = kind_of(pipeline)
-    if protocol.kind not in KINDS[kind]:
-        fitting = ', '.join(name for name, other in PROTOCOLS.items() if other.kind in KINDS[kind])
-        raise ConfigError(
-            f'--protocol {protocol.name} measures {protocol.kind}, but {cfg.filename} finds {kind}; choose one of '
-            f'{fitting}.'
-        )
-    parts = [_settings_of_part(cfg, protocol, part.below(str(Path(root))), pipeline, words) for part in protocol.parts]
+    _check_kind(cfg, protocol, kind_of(pipeline))
+    # Once for all parts: a recipe's words can stand in a large annotation file.
+    recipe_base = None if protocol.has_split or protocol.kind == 'phrases' else _base_of(cfg)
+    parts = [
+        _settings_of_part(protocol, part.below(str(Path(root))), pipeline, recipe_base, words)
+        for part in protocol.parts
+    ]
     cfg.test_cfg = dict(
         type='vlm_dense.ProtocolLoop',
         protocol=protocol.name,
@@ -57,6 +56,15 @@ def set_protocol(
     cfg.test_evaluator = parts[0]['metric']
 
 
+def _check_kind(cfg: Config, protocol: Protocol, kind: str) -> None:
+    if protocol.kind not in KINDS[kind]:
+        fitting = ', '.join(name for name, other in PROTOCOLS.items() if other.kind in KINDS[kind])
+        raise ConfigError(
+            f'--protocol {protocol.name} measures {protocol.kind}, but {cfg.filename} finds {kind}; choose one of '
+            f'{fitting}.'
+        )
+
+
 def _pipeline_of(cfg: Config) -> list[Mapping]:
     pipeline = cfg.test_dataloader.dataset.get('pipeline')
     if pipeline is None:
@@ -68,11 +76,15 @@ def _pipeline_of(cfg: Config) -> list[Mapping]:
 
 
 def _settings_of_part(
-    cfg: Config, protocol: Protocol, part: Part, pipeline: list[Mapping], words: str | None
+    protocol: Protocol,
+    part: Part,
+    pipeline: list[Mapping],
+    recipe_base: frozenset[str] | None,
+    words: str | None,
 ) -> dict[str, Any]:
     asked = None
     if part.words is not None:
-        asked = _asked(cfg, protocol, part, words)
+        asked = _asked(protocol, part, recipe_base, words)
     elif words is not None:
         raise ConfigError(f'--vocabulary: every picture of {protocol.name} brings its own phrases; drop --vocabulary.')
     steps = [
@@ -83,19 +95,19 @@ def _settings_of_part(
     return dict(name=part.name, dataset=dataset, metric=dict(part.metric), truth=list(part.truth), words=asked)
 
 
-def _asked(cfg: Config, protocol: Protocol, part: Part, words: str | None) -> dict[str, list]:
-    """The words to ask with, spelled out, and which of them are base."""
+def _asked(protocol: Protocol, part: Part, recipe_base: frozenset[str] | None, words: str | None) -> dict[str, list]:
+    """The words to ask with, spelled out, and which of them are base: the recipe's where the protocol has no split."""
     own = _build(part.words, f'protocol {protocol.name}')
     asked = own if words is None else Vocabulary.build(words)
-    if protocol.has_split:
-        base = base_names(own)
-    else:
-        base = set()
-        for step in attaching_steps(cfg.test_dataloader.dataset):
-            if step.get('vocabulary') is None:
-                continue
-            base |= base_names(_build(step['vocabulary'], f'{cfg.filename}, whose base words stay base,'))
+    base = own.base_keys if recipe_base is None else recipe_base
     return {**asked.as_spec(), 'base': [word for word in asked.words if normalise_word(word) in base]}
+
+
+def _base_of(cfg: Config) -> frozenset[str]:
+    """The words that the recipe's own test calls base, as words are compared."""
+    specs = [step.get('vocabulary') for step in attaching_steps(cfg.test_dataloader.dataset)]
+    owner = f'{cfg.filename}, whose base words stay base,'
+    return frozenset().union(*(_build(spec, owner).base_keys for spec in specs if spec is not None))
 
 
 def _build(spec: Any, owner: str) -> Vocabulary:
@@ -105,9 +117,3 @@ def _build(spec: Any, owner: str) -> Vocabulary:
         raise MissingFileError(
             f'{owner} needs words that are not there: {error} See docs/datasets.md for the layout.'
         ) from error
-
-
-def base_names(vocabulary: Vocabulary) -> set[str]:
-    """The base words as words are compared."""
-    flagged = zip(vocabulary.words, vocabulary.is_base, strict=True)
-    return {normalise_word(word) for word, is_base in flagged if is_base}
