@@ -1,12 +1,11 @@
 """Protocols of detection and instance segmentation."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 from vlm_dense.datasets.odinw import odinw_sets
 from vlm_dense.evaluation.detection_cap import DetectionCap
-from vlm_dense.evaluation.protocols.protocol import VOCABULARIES, Part, Protocol, shipped
+from vlm_dense.evaluation.protocols.protocol import Part, Protocol, shipped
+from vlm_dense.text.vocabulary import Vocabulary
 
 PER_WORD, PER_PICTURE, FIXED, ZERO_SHOT = 'picture_and_word:100', 'picture:300', 'word:10000', 'picture:100'
 OV_COCO = 'Bansal et al., arXiv 1804.04340; split of Zareian et al., arXiv 2011.10678'
@@ -62,14 +61,12 @@ def _boxes(
     return Part(words, dataset, scored, name=name)
 
 
-def _half(name: str, base: bool) -> dict[str, list[str]]:
-    """The base or the novel words of a list that ships with the package, without the others."""
-    content = json.loads(Path(VOCABULARIES, f'{name}.json').read_text(encoding='utf-8'))
-    words = [word for word in content['words'] if (word in content['base']) is base]
-    return dict(words=words, base=words if base else [])
+def _half(part: str) -> dict[str, list]:
+    """The 'base' or the 'novel' words of OV-COCO without the others: data and metric are to know no further ones."""
+    return Vocabulary.build(shipped('ovcoco', only=part)).as_spec()
 
 
-def _ov_coco(name: str, title: str, split: str, ann_file: str, words: Any, first: str) -> Protocol:
+def _ov_coco(name: str, title: str, split: str, ann_file: str, words: Any, *headline: str) -> Protocol:
     return Protocol(
         name=name,
         kind='boxes',
@@ -78,7 +75,7 @@ def _ov_coco(name: str, title: str, split: str, ann_file: str, words: Any, first
         cap=_counted(PER_WORD),
         source=OV_COCO,
         data='ov_coco',
-        headline=(first,) if first != 'novel_ap50' else ('novel_ap50', 'base_ap50', 'all_ap50'),
+        headline=headline,
         parts=(_boxes('coco', f'annotations/{ann_file}', 'val2017/', words, cap=PER_WORD),),
         has_split=True,
     )
@@ -166,13 +163,15 @@ BOXES = (
         'instances_val2017_all_2.json',
         shipped('ovcoco'),
         'novel_ap50',
+        'base_ap50',
+        'all_ap50',
     ),
     _ov_coco(
         'ov_coco_novel',
         'OV-COCO 48/17, constrained: AP50 where only the 17 novel words are asked',
         'val2017, the pictures with one of the 17 novel words',
         'instances_val2017_unseen_2.json',
-        _half('ovcoco', base=False),
+        _half('novel'),
         'all_ap50',
     ),
     _ov_coco(
@@ -180,7 +179,7 @@ BOXES = (
         'OV-COCO 48/17, constrained: AP50 where only the 48 base words are asked',
         'val2017, the pictures with one of the 48 base words',
         'instances_val2017_seen_2.json',
-        _half('ovcoco', base=True),
+        _half('base'),
         'all_ap50',
     ),
     Protocol(

@@ -1,20 +1,18 @@
 """Protocols of panoptic segmentation."""
 
-import json
-from pathlib import Path
 from typing import Any
 
-from vlm_dense.evaluation.protocols.protocol import VOCABULARIES, Part, Protocol, shipped
+from vlm_dense.evaluation.protocols.protocol import Part, Protocol, shipped
+from vlm_dense.text.vocabulary import Vocabulary
 
 SEGMENTS = 'one segment per pixel; a match needs an IoU above 0.5'
 FIGURES = ('pq', 'sq', 'rq')
 
 
 def _ade20k_names() -> dict[str, str]:
-    """The word of categories that the annotations call by several names."""
-    content = json.loads(Path(VOCABULARIES, 'ade20k_panoptic.json').read_text(encoding='utf-8'))
-    named = zip(content['words'], content['synonyms'], strict=True)
-    return {', '.join([word, *others]): word for word, others in named if others}
+    """The word of each category, which the annotations call by all of its names."""
+    words = Vocabulary.build(shipped('ade20k_panoptic'))
+    return {', '.join(words.names(row)): word for row, word in enumerate(words.words)}
 
 
 def _panoptic(

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-VOCABULARIES = Path(__file__).parents[2] / 'datasets' / 'vocabularies'
+from vlm_dense.datasets.vocabularies import vocabulary_path
+
 ROOT = '{root}'
 Kind = Literal['boxes', 'pixels', 'phrases', 'panoptic']
 
@@ -68,7 +68,7 @@ class Protocol:
 
 def shipped(name: str, **options: Any) -> dict[str, Any]:
     """Words that ship with the package, as `Vocabulary.build` takes them."""
-    return dict(file=str(VOCABULARIES / f'{name}.json'), **options)
+    return dict(file=vocabulary_path(name), **options)
 
 
 def fill_root(value: Any, root: str) -> Any:
