@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -19,12 +18,11 @@ from PIL import Image, ImageOps
 from vlm_dense.checkpoints import load_state
 from vlm_dense.datasets import AttachVocabulary
 from vlm_dense.engine import check_config, read_config
+from vlm_dense.engine.pipelines import last_name, picture_steps
 from vlm_dense.errors import ConfigError, DataError, MissingFileError
 from vlm_dense.models.requests import words_of
 from vlm_dense.registry import MODELS
 from vlm_dense.text import Vocabulary
-
-NEEDS_DATA_SET = ('LoadAnnotations', 'LoadLabelMap', 'AttachVocabulary')
 
 
 @dataclass(frozen=True)
@@ -130,14 +128,10 @@ def read_picture(path: str | PathLike[str]) -> np.ndarray:
         ) from error
 
 
-def _name(step: dict) -> str:
-    return str(step['type']).split('.')[-1]
-
-
 def _trained_words(pipeline: Sequence[dict]) -> frozenset[str]:
     """Words with boxes or masks in training, as the config's own test vocabulary tells."""
     for step in pipeline:
-        if _name(step) == 'AttachVocabulary':
+        if last_name(step) == 'AttachVocabulary':
             vocabulary = Vocabulary.build(step['vocabulary'])
             return frozenset(w for w, is_base in zip(vocabulary.words, vocabulary.is_base, strict=True) if is_base)
     raise ConfigError('the test pipeline has no vlm_dense.AttachVocabulary; put one last in it.')
@@ -145,8 +139,8 @@ def _trained_words(pipeline: Sequence[dict]) -> frozenset[str]:
 
 def _array_pipeline(pipeline: Sequence[dict]) -> list[dict]:
     """The test pipeline for a picture that is in memory already, without annotations and fixed words."""
-    steps = [copy.deepcopy(step) for step in pipeline if _name(step) not in NEEDS_DATA_SET]
-    if not steps or _name(steps[0]) != 'LoadImageFromFile':
+    steps = picture_steps(pipeline)
+    if not steps or last_name(steps[0]) != 'LoadImageFromFile':
         raise ConfigError("the test pipeline must begin with 'LoadImageFromFile'.")
     scope = str(steps[0]['type']).rpartition('.')[0]
     steps[0] = dict(type=f'{scope}.LoadImageFromNDArray' if scope else 'LoadImageFromNDArray')

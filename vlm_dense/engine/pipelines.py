@@ -1,9 +1,13 @@
 """Finding steps in the pipelines of a config."""
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vlm_dense.errors import ConfigError
+
+# Steps that bring the truth into a pipeline, and the one that brings the words.
+OF_A_DATA_SET = ('LoadAnnotations', 'LoadLabelMap', 'LoadPanopticAnnotations', 'LoadPhraseMask', 'AttachVocabulary')
 
 
 def last_name(settings: Mapping[str, Any]) -> str:
@@ -20,6 +24,11 @@ def attaching_steps(dataset: Any) -> Iterator[dict]:
         yield from (step for step in dataset.get('pipeline') or [] if last_name(step) == 'AttachVocabulary')
         for name in ('dataset', 'datasets'):
             yield from attaching_steps(dataset.get(name))
+
+
+def picture_steps(pipeline: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Copies of the steps that a picture needs without a data set of its own: no truth, no fixed words."""
+    return [copy.deepcopy(dict(step)) for step in pipeline if last_name(step) not in OF_A_DATA_SET]
 
 
 def kind_of(pipeline: Sequence[Mapping[str, Any]]) -> str:

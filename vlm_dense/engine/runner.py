@@ -17,6 +17,7 @@ from torch import nn
 from vlm_dense.checkpoints import install
 from vlm_dense.engine.config_check import check_config
 from vlm_dense.engine.loading import fill_model
+from vlm_dense.engine.pipelines import last_name
 from vlm_dense.engine.processes import join_cpu_processes
 from vlm_dense.engine.resuming import newest_checkpoint
 from vlm_dense.engine.sync_norms import sync_norms_for_cpu, sync_plain_norms
@@ -161,7 +162,7 @@ def _make_work_dir(cfg: Config) -> None:
 
 
 def _add_hooks(cfg: Config) -> None:
-    present = {str(hook.get('type')).split('.')[-1] for hook in cfg.get('custom_hooks') or []}
+    present = {last_name(hook) for hook in cfg.get('custom_hooks') or []}
     added = [dict(type=f'vlm_dense.{name}', priority=OWN_PRIORITY) for name in OWN_HOOKS if name not in present]
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *added]
     hooks = dict(cfg.get('default_hooks') or {})
@@ -169,7 +170,7 @@ def _add_hooks(cfg: Config) -> None:
     if checkpoint.get('type') in ('CheckpointHook', 'mmengine.CheckpointHook'):
         hooks['checkpoint'] = dict(checkpoint, type='vlm_dense.SafeCheckpointHook')
     drawing = hooks.get('visualization') or {}
-    if str(drawing.get('type')).split('.')[-1] in DRAWING_HOOKS and not drawing.get('draw'):
+    if last_name(drawing) in DRAWING_HOOKS and not drawing.get('draw'):
         # It would do nothing, and mmseg's warns that it does nothing.
         del hooks['visualization']
     cfg.default_hooks = hooks

@@ -7,13 +7,11 @@ from typing import Any
 
 from mmengine.config import Config
 
-from vlm_dense.engine.pipelines import attaching_steps, kind_of, last_name
+from vlm_dense.engine.pipelines import attaching_steps, kind_of, picture_steps
 from vlm_dense.errors import ConfigError, MissingFileError
 from vlm_dense.evaluation.protocols import PROTOCOLS, Part, Protocol
 from vlm_dense.text.vocabulary import Vocabulary, normalise_word
 
-# Steps that bring the truth into the pipeline; a protocol's metric loads its own.
-TRUTH_STEPS = ('LoadAnnotations', 'LoadLabelMap', 'LoadPanopticAnnotations', 'LoadPhraseMask')
 # A detector of boxes also finds phrases.
 KINDS = {'boxes': ('boxes', 'phrases', 'panoptic'), 'pixels': ('pixels',)}
 
@@ -87,11 +85,8 @@ def _settings_of_part(
         asked = _asked(protocol, part, recipe_base, words)
     elif words is not None:
         raise ConfigError(f'--vocabulary: every picture of {protocol.name} brings its own phrases; drop --vocabulary.')
-    steps = [
-        copy.deepcopy(dict(step)) for step in pipeline if last_name(step) not in (*TRUTH_STEPS, 'AttachVocabulary')
-    ]
     attach = dict(type='vlm_dense.AttachVocabulary', **({} if asked is None else dict(vocabulary=asked)))
-    dataset = dict(part.dataset, pipeline=[*steps, attach])
+    dataset = dict(part.dataset, pipeline=[*picture_steps(pipeline), attach])
     return dict(name=part.name, dataset=dataset, metric=dict(part.metric), truth=list(part.truth), words=asked)
 
 
