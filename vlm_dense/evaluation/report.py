@@ -3,13 +3,13 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vlm_dense.errors import StorageError
+from vlm_dense.folders import whole_file
 from vlm_dense.text.vocabulary import Vocabulary
 
 
@@ -28,7 +28,7 @@ def word_rows(
             word=word,
             is_base=bool(vocabulary.is_base[row]),
             distractor=bool(distractor[row]),
-            **{name: _plain(values_K[row]) for name, values_K in columns.items()},
+            **{name: plain(values_K[row]) for name, values_K in columns.items()},
         )
         for row, word in enumerate(vocabulary.words)
     ]
@@ -40,7 +40,7 @@ def write_report(path: str, figures: Mapping[str, float], per_word: Mapping[str,
     Raises:
         StorageError: If the file cannot be written.
     """
-    write_json(path, dict(figures={name: _plain(value) for name, value in figures.items()}, per_word=per_word))
+    write_json(path, dict(figures={name: plain(value) for name, value in figures.items()}, per_word=per_word))
 
 
 def write_json(path: str, content: Any) -> None:
@@ -49,17 +49,13 @@ def write_json(path: str, content: Any) -> None:
     Raises:
         StorageError: If it cannot be written.
     """
-    target = Path(path)
-    part = target.with_name(target.name + '.part')
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding='utf-8')
-        part.replace(target)
+        with whole_file(Path(path)) as part:
+            part.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding='utf-8')
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise StorageError(f'cannot write {path} ({error}); free some space or name another file.') from error
 
 
-def _plain(value: float) -> float | None:
+def plain(value: float) -> float | None:
+    """A number as JSON has it: None where it is not defined."""
     return None if math.isnan(value) else float(value)

@@ -13,6 +13,7 @@ from mmengine.dist import all_gather_object, get_world_size
 from vlm_dense.engine.protocol_runs.identity import versions
 from vlm_dense.engine.protocol_runs.store import PredictionStore
 from vlm_dense.evaluation.protocols import Protocol
+from vlm_dense.evaluation.report import plain
 
 RESULT = 'result.json'
 MIB = 2**20
@@ -39,7 +40,7 @@ def make_result(
     seconds = sum(store.seconds() for store in stores.values())
     result: dict[str, Any] = dict(
         protocol={name: getattr(protocol, name) for name in DESCRIBED},
-        figures={name: _plain(value) for name, value in _means(figures).items()},
+        figures={name: plain(value) for name, value in _means(figures).items()},
         headline=list(protocol.headline),
         pictures=pictures,
         vocabulary={name: _words(request) for name, request in requests.items()},
@@ -53,7 +54,7 @@ def make_result(
         scored_with=versions(),
     )
     if len(figures) > 1:
-        result['parts'] = {part: {name: _plain(value) for name, value in of.items()} for part, of in figures.items()}
+        result['parts'] = {part: {name: plain(value) for name, value in of.items()} for part, of in figures.items()}
     if model is not None:
         result.update(processes=get_world_size(), peak_memory_mib=peak_memory_mib())
     return result
@@ -103,10 +104,6 @@ def _words(request: Mapping[str, Any]) -> dict[str, Any] | None:
 def _means(figures: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     parts = list(figures.values())
     return {name: float(np.mean([part.get(name, math.nan) for part in parts])) for name in parts[0]}
-
-
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
 
 
 def _shown(value: float | None) -> str:

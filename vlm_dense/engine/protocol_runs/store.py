@@ -4,7 +4,6 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from vlm_dense.errors import ConfigError, DataError, MissingFileError, StorageError
+from vlm_dense.folders import whole_file
 
 REQUEST = 'request.json'
 LINES = '*.jsonl'
@@ -57,14 +57,10 @@ class PredictionStore:
                     'folder as --out, or remove this one.'
                 )
             return
-        part = path.with_suffix('.part')
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps({**asked, **told}, ensure_ascii=False, indent=1), encoding='utf-8')
-            part.replace(path)
+            with whole_file(path) as part:
+                part.write_text(json.dumps({**asked, **told}, ensure_ascii=False, indent=1), encoding='utf-8')
         except OSError as error:
-            with suppress(OSError):
-                part.unlink()
             raise StorageError(
                 f'cannot write {path} ({error}); free some space or give another folder as --out.'
             ) from error
