@@ -7,7 +7,7 @@ from mmengine.registry import DefaultScope
 
 from vlm_dense.engine.protocol_runs.loop import PREDICTIONS
 from vlm_dense.engine.protocol_runs.result import RESULT, make_result
-from vlm_dense.engine.protocol_runs.scoring import score
+from vlm_dense.engine.protocol_runs.scoring import identities, score
 from vlm_dense.engine.protocol_runs.store import PredictionStore
 from vlm_dense.errors import ConfigError, MissingFileError
 from vlm_dense.evaluation.protocols import Part, find_protocol
@@ -57,7 +57,8 @@ def score_again(out: str, root: str = 'data', name: str | None = None) -> dict[s
 
 def _figures(part: Part, store: PredictionStore) -> dict[str, float]:
     dataset = DATASETS.build(dict(part.dataset, pipeline=[]))
-    return score(dict(metric=part.metric, truth=part.truth), dataset, store, store.request()['words'])
+    settings = dict(metric=part.metric, truth=part.truth)
+    return score(settings, dataset, identities(dataset), store, store.request()['words'])
 
 
 def _check_split(name: str, part: Part, store: PredictionStore) -> None:

@@ -105,7 +105,7 @@ class ProtocolLoop(BaseLoop):
             in_first_process(partial(self._begin, store, part, names, weights))
             self._predict(dataset, names, store)
             barrier()
-            figures[part['name']] = score(part, dataset, store, part['words'])
+            figures[part['name']] = score(part, dataset, names, store, part['words'])
         result = make_result(self.protocol, figures, stores, self.runner.model)
         if is_main_process():
             write_json(str(self.out / RESULT), result)

@@ -40,13 +40,18 @@ def identities(dataset: Any) -> list[str | int]:
 
 
 def score(
-    part: Mapping[str, Any], dataset: Any, store: PredictionStore, words: Mapping[str, list] | None
+    part: Mapping[str, Any],
+    dataset: Any,
+    names: Sequence[str | int],
+    store: PredictionStore,
+    words: Mapping[str, list] | None,
 ) -> dict[str, float]:
     """Compare all kept predictions of a data set with the truth; the processes of a group share the pictures.
 
     Args:
         part: ``metric``, and the steps that load the truth, ``truth``.
         dataset: The data set of the part.
+        names: Its `identities`.
         store: Its predictions.
         words: What the labels of the predictions mean; None where every picture brings its own phrases.
 
@@ -57,8 +62,8 @@ def score(
     metric.dataset_meta = dataset.metainfo
     truth = Compose([dict(step) for step in part.get('truth', ())])
     vocabulary = None if words is None else Vocabulary.build(dict(words))
-    row_of = {name: row for row, name in enumerate(identities(dataset))}
-    _check_complete(store, list(row_of))
+    row_of = {name: row for row, name in enumerate(names)}
+    _check_complete(store, names)
     for position, (identity, record) in enumerate(store.read()):
         if position % get_world_size() != get_rank() or identity not in row_of:
             continue
