@@ -1,5 +1,6 @@
 """A folder of label maps and, where they are at hand, the pictures that they belong to."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,6 @@ from vlm_dense.datasets.annotation_checks.defects import Defects
 from vlm_dense.datasets.annotation_checks.files import PictureFiles, names_in, usable_map
 from vlm_dense.datasets.annotation_checks.options import CheckOptions
 from vlm_dense.datasets.label_values import REFUSED, label_table
-from vlm_dense.datasets.picture_facts import Fact
 from vlm_dense.errors import DataError, MissingFileError
 
 
@@ -27,10 +27,11 @@ def check_label_maps(folder: Path, options: CheckOptions, defects: Defects) -> N
     if options.pictures is not None:
         sizes = _pictures(options.pictures, stems, options, defects)
     facts = options.read((folder / f'{stem}{options.map_suffix}' for stem in stems), 'labels')
+    is_known = _known_values(options)
     for stem in stems:
         name = f'{stem}{options.map_suffix}'
         fact = usable_map(name, facts[folder / name], folder, sizes.get(f'{stem}{options.picture_suffix}'), defects)
-        for value, pixels in _without_word(fact, options).items() if fact else ():
+        for value, pixels in fact.other_values(is_known).items() if fact else ():
             defects.add('value-without-word', name, f'value {value} ({pixels} pixels) is no word')
     defects.counted['label maps'] = len(stems)
 
@@ -62,11 +63,11 @@ def _pictures(
     return pictures.sizes
 
 
-def _without_word(fact: Fact, options: CheckOptions) -> dict[int, int]:
-    """Values without a word and how many pixels have them."""
+def _known_values(options: CheckOptions) -> Callable[[int], bool]:
+    """Whether a value has a word or needs none; without words nothing is compared."""
     if options.vocabulary is None:
-        return {}
+        return lambda value: True
     # What `LoadLabelMap` takes.
     table_V = label_table(range(len(options.vocabulary)), options.first_label, None, ignored=0)
     known = {*np.flatnonzero(table_V != REFUSED).tolist(), options.ignore, options.background_label}
-    return fact.other_values(known.__contains__)
+    return known.__contains__
