@@ -1,9 +1,10 @@
 """Checks of label maps and of the pictures they belong to."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from vlm_dense.datasets.annotation_checks.files import names_in
+from vlm_dense.datasets.picture_facts import Fact
 from vlm_dense.datasets.preparation.workplace import Workplace
 
 
@@ -38,8 +39,9 @@ def check_maps(
         strays = sorted(set(names_in(work.root / maps, map_end)) - set(wanted))
         places = [work.root / maps / f'{name}{map_end}' for name in strays]
         work.report.defect_each('label map has no picture', places, work.remedy)
-    compare_sizes(work, picture_of, map_of)
-    check_values(work, map_of.values(), legal)
+    facts = work.facts.of(map_of.values(), 'labels')
+    compare_sizes(work, picture_of, map_of, facts)
+    check_values(work, facts, legal)
 
 
 def listed_names(work: Workplace, names: str) -> list[str] | None:
@@ -51,10 +53,11 @@ def listed_names(work: Workplace, names: str) -> list[str] | None:
     return path.read_text(encoding='utf-8').split()
 
 
-def compare_sizes(work: Workplace, picture_of: dict[str, Path], map_of: dict[str, Path]) -> None:
+def compare_sizes(
+    work: Workplace, picture_of: dict[str, Path], map_of: dict[str, Path], maps: Mapping[Path, Fact | None]
+) -> None:
     """Both files of a pair are there, can be read, and have one size."""
     pictures = work.facts.of(picture_of.values(), 'picture')
-    maps = work.facts.of(map_of.values(), 'labels')
     for facts, problem in ((pictures, 'picture is missing'), (maps, 'label map is missing')):
         work.report.defect_each(problem, [path for path, fact in facts.items() if fact is None], work.remedy)
         flaws = [(path, fact.flaw) for path, fact in facts.items() if fact and fact.flaw]
@@ -68,10 +71,9 @@ def compare_sizes(work: Workplace, picture_of: dict[str, Path], map_of: dict[str
     work.report.defects_of_a_kind(others, work.remedy)
 
 
-def check_values(work: Workplace, maps: Iterable[Path], legal: Collection[int]) -> None:
+def check_values(work: Workplace, maps: Mapping[Path, Fact | None], legal: Collection[int]) -> None:
     """Maps hold legal values only."""
     allowed = frozenset(legal)
-    facts = work.facts.of(maps, 'labels')
-    wrong = {path: list(fact.other_values(allowed.__contains__)) for path, fact in facts.items() if fact}
+    wrong = {path: list(fact.other_values(allowed.__contains__)) for path, fact in maps.items() if fact}
     bad = [(path, f'has the values {values[:10]}, which are no labels') for path, values in wrong.items() if values]
     work.report.defects_of_a_kind(bad, work.remedy)
