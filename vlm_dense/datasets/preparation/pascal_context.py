@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from vlm_dense.datasets.preparation.check_boxes import read_document
-from vlm_dense.datasets.preparation.convert_maps import convert_maps
+from vlm_dense.datasets.preparation.convert_maps import convert_maps, save_map
 from vlm_dense.datasets.preparation.files import is_newer, placed
 from vlm_dense.datasets.preparation.workplace import Workplace
 from vlm_dense.errors import DataError
@@ -59,9 +58,7 @@ def convert_context_459(work: Workplace) -> None:
         merged = read_merged(work)
         if merged is None:
             return
-        write_list(
-            work, 'val', [Path(image['file_name']).stem for image in merged['images'] if image['phase'] == 'val']
-        )
+        write_list(work, 'val', images_of(merged, 'val'))
     names = path.read_text(encoding='utf-8').split()
     sources = {name: work.root / VOC2010 / 'trainval' / f'{name}.mat' for name in names}
     missing = [source for source in sources.values() if not source.is_file()]
@@ -135,8 +132,7 @@ def _convert_all(work: Workplace, by_target: dict[Path, dict], masks_of: Mapping
             problem = f'cannot be converted for {target.name} ({error})'
             work.report.defect(problem, source, 'get the official file again')
             continue
-        with placed(target) as part:
-            Image.fromarray(map_HW).save(part, format='PNG')
+        save_map(map_HW, target)
         written += 1
     if written:
         work.report.made.append(f'{work.root / MAPS_59}: {written:,} label maps written')

@@ -4,6 +4,7 @@ import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+from vlm_dense.datasets.preparation.check_maps import listed_names
 from vlm_dense.datasets.preparation.class_lists import class_list
 from vlm_dense.datasets.preparation.files import is_newer, placed
 from vlm_dense.datasets.preparation.workplace import Workplace
@@ -21,13 +22,11 @@ def convert_voc2007(work: Workplace) -> None:
     evaluation: it gets ``iscrowd`` (which COCO's evaluation goes by, and which mmdet's converter sets too) and
     ``ignore``. What is left different: COCO's overlap with a crowd is taken over the detection's area alone.
     """
-    names = work.root / NAMES
-    if not names.is_file():
-        work.report.defect('missing', names, work.remedy)
+    listed = listed_names(work, NAMES)
+    if listed is None:
         return
-    listed = names.read_text(encoding='utf-8').split()
     sources = [work.root / VOC2007 / 'Annotations' / f'{name}.xml' for name in listed]
-    if is_newer(work.root / TEST, names, *(path for path in sources if path.is_file())):
+    if is_newer(work.root / TEST, work.root / NAMES, *(path for path in sources if path.is_file())):
         return
     classes = {name: number for number, name in enumerate(class_list('mmdet:VOCDataset'), 1)}
     document: dict[str, list] = {'images': [], 'annotations': []}
