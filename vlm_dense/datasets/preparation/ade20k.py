@@ -28,7 +28,7 @@ def convert_ade20k_847(work: Workplace) -> None:
         source = work.root / FULL / 'images' / 'ADE' / part
         if not (wanted and source.is_dir()):
             continue
-        pictures = sorted(path for path in source.rglob('ADE_*.jpg') if not path.name.startswith('.'))
+        pictures = sorted(source.rglob('ADE_*.jpg'))
         maps = work.root / FULL / 'annotations_detectron2' / part
         pairs = [(path.with_name(f'{path.stem}_seg.png'), maps / f'{path.stem}.tif') for path in pictures]
         there = [pair for pair in pairs if pair[0].is_file()]

@@ -1,7 +1,6 @@
 """Cityscapes, COCO-Stuff and COCO-Object: raw 8-bit label maps turned into the classes that are scored."""
 
-from pathlib import Path
-
+from vlm_dense.datasets.annotation_checks.files import names_in
 from vlm_dense.datasets.label_values import IGNORED_8_BIT
 from vlm_dense.datasets.preparation.convert_maps import convert_maps, look_up, lookup_table
 from vlm_dense.datasets.preparation.files import link_folder
@@ -27,9 +26,10 @@ def convert_cityscapes(work: Workplace) -> None:
     table = lookup_table(dict.fromkeys((*range(CITYSCAPES_LABELS), IGNORED_8_BIT), IGNORED_8_BIT))
     table[list(CITYSCAPES_IDS)] = range(len(CITYSCAPES_IDS))
     for part in _parts(work, 'val', 'train'):
-        sources = _maps(work.root / CITYSCAPES / part, '_labelIds.png')
-        pairs = [(path, path.with_name(path.name.replace('_labelIds', '_labelTrainIds'))) for path in sources]
-        convert_maps(work, pairs, lambda path: look_up(path, table), f'{work.root / CITYSCAPES / part}, 19 classes')
+        folder = work.root / CITYSCAPES / part
+        names = names_in(folder, '_labelIds.png')
+        pairs = [(folder / f'{name}_labelIds.png', folder / f'{name}_labelTrainIds.png') for name in names]
+        convert_maps(work, pairs, lambda path: look_up(path, table), f'{folder}, 19 classes')
 
 
 def convert_coco_stuff(work: Workplace) -> None:
@@ -57,14 +57,10 @@ def _convert_stuff(work: Workplace, new_of_old: dict[int, int], suffix: str, wha
     table = lookup_table(new_of_old)
     for part in _parts(work, 'val2017', 'train2017'):
         folder = work.root / STUFF / 'annotations' / part
-        sources = [path for path in _maps(folder, '.png') if not path.stem.endswith('TrainIds')]
-        pairs = [(path, path.with_name(f'{path.stem}{suffix}.png')) for path in sources]
+        names = [name for name in names_in(folder, '.png') if not name.endswith('TrainIds')]
+        pairs = [(folder / f'{name}.png', folder / f'{name}{suffix}.png') for name in names]
         convert_maps(work, pairs, lambda path: look_up(path, table), f'{folder}, {what}')
 
 
 def _parts(work: Workplace, test: str, train: str) -> tuple[str, ...]:
     return (test, train) if work.train else (test,)
-
-
-def _maps(folder: Path, end: str) -> list[Path]:
-    return sorted(path for path in folder.rglob(f'*{end}') if not path.name.startswith('.'))
