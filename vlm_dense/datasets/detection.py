@@ -94,7 +94,7 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
         for image_id in coco.get_img_ids():
             image = dict(coco.load_imgs([image_id])[0], img_id=image_id)
             if 'file_name' not in image and 'coco_url' in image:
-                image['file_name'] = image['coco_url'].replace(COCO_IMAGE_HOST, '')
+                image['file_name'] = place_of_url(image['coco_url'])
             if self.path_parts:
                 image['file_name'] = '/'.join(image['file_name'].split('/')[-self.path_parts :])
             annotations = coco.load_anns(coco.get_ann_ids(img_ids=[image_id]))
@@ -177,3 +177,8 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
 def _some(names: list[str], shown: int = 10) -> str:
     listed = ', '.join(repr(name) for name in sorted(names)[:shown])
     return (listed or 'none') + (f' and {len(names) - shown} more' if len(names) > shown else '')
+
+
+def place_of_url(coco_url: str) -> str:
+    """Where `VocabularyCocoDataset` looks for an LVIS picture, such as ``val2017/000000397133.jpg``."""
+    return coco_url.replace(COCO_IMAGE_HOST, '')

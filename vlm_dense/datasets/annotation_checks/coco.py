@@ -20,7 +20,7 @@ from vlm_dense.datasets.annotation_checks.records import (
     text_field,
 )
 from vlm_dense.datasets.annotation_checks.records import field as field_of
-from vlm_dense.datasets.detection import COCO_IMAGE_HOST
+from vlm_dense.datasets.detection import place_of_url
 from vlm_dense.errors import ConfigError
 
 LONGEST_SIDE = 1_000_000  # pixels; pycocotools counts in 32 bits
@@ -109,7 +109,7 @@ def _images(entries: Any, index: Index, defects: Defects) -> None:
 def _file_name(image: dict[str, Any], place: str, defects: Defects) -> str | None:
     if 'file_name' not in image and 'coco_url' in image:
         url = text_field(image, 'coco_url', place, defects)
-        return None if url is None else url.replace(COCO_IMAGE_HOST, '')
+        return None if url is None else place_of_url(url)
     return text_field(image, 'file_name', place, defects)
 
 

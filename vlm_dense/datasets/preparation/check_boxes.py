@@ -8,7 +8,7 @@ from pathlib import Path
 from vlm_dense.datasets.annotation_checks import CheckOptions, Defects
 from vlm_dense.datasets.annotation_checks.coco import check_coco, stated_size
 from vlm_dense.datasets.annotation_checks.records import compare_names
-from vlm_dense.datasets.detection import COCO_IMAGE_HOST
+from vlm_dense.datasets.detection import place_of_url
 from vlm_dense.datasets.preparation.class_lists import class_list
 from vlm_dense.datasets.preparation.workplace import Workplace
 
@@ -28,12 +28,7 @@ def by_file_name(folder: str) -> Locate:
 
 def by_coco_url(folder: str) -> Locate:
     """LVIS v1 names pictures by ``coco_url``."""
-    return lambda image: f'{folder}/{coco_place(image)}'
-
-
-def coco_place(image: dict) -> str:
-    """Where `VocabularyCocoDataset` looks for an LVIS picture, such as ``val2017/000000397133.jpg``."""
-    return image['coco_url'].replace(COCO_IMAGE_HOST, '')
+    return lambda image: f'{folder}/{place_of_url(image["coco_url"])}'
 
 
 def box_keys(name_key: str = 'file_name') -> dict[str, tuple[str, ...]]:

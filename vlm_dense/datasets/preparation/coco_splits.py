@@ -4,7 +4,8 @@ import json
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from vlm_dense.datasets.preparation.check_boxes import box_keys, coco_place, read_document
+from vlm_dense.datasets.detection import place_of_url
+from vlm_dense.datasets.preparation.check_boxes import box_keys, read_document
 from vlm_dense.datasets.preparation.class_lists import word_list
 from vlm_dense.datasets.preparation.files import is_newer, link_folder, placed
 from vlm_dense.datasets.preparation.workplace import Workplace
@@ -83,7 +84,7 @@ def only_words(words: Collection[str]) -> Callable[[dict], dict]:
 
 def pictures_of_val2017(document: dict) -> dict:
     """Keep the pictures that ``coco_url`` places in val2017, and their annotations."""
-    pictures = {image['id'] for image in document['images'] if coco_place(image).startswith('val2017/')}
+    pictures = {image['id'] for image in document['images'] if place_of_url(image['coco_url']).startswith('val2017/')}
     return of_pictures(document, pictures)
 
 
