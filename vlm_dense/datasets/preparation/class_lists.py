@@ -1,9 +1,10 @@
 """Class lists that annotation files are compared with: this package's word lists and mmdet's data sets."""
 
-import json
 from importlib import import_module
+from pathlib import Path
 
 from vlm_dense.datasets.vocabularies import vocabulary_path
+from vlm_dense.text.vocabulary_files import read_vocabulary_file
 
 
 def class_list(spec: str) -> tuple[str, ...]:
@@ -27,6 +28,5 @@ def class_list(spec: str) -> tuple[str, ...]:
 
 def word_list(name: str) -> tuple[tuple[str, ...], frozenset[str]]:
     """Words of a list of this package, and those of them that are base words."""
-    with open(vocabulary_path(name), encoding='utf-8') as file:
-        document = json.load(file)
-    return tuple(document['words']), frozenset(document.get('base', ()))
+    table = read_vocabulary_file(Path(vocabulary_path(name)))
+    return tuple(table.words), frozenset(table.base)
