@@ -30,6 +30,17 @@ def test_map_of_objects_that_is_missing(place):
     assert [str(made.root / seg)] == [defect.place for defect in defects]
 
 
+def test_picture_to_be_resized_that_cannot_be_read(place):
+    made = place('ade20k_847')
+    made.prepare()
+    picture = made.root / 'ade/ADE20K_2021_17_01/images/ADE/validation/urban/street/ADE_val_00000001.jpg'
+    picture.unlink()
+    picture.write_bytes(b'no picture')
+    defects = made.prepare(archives=None).defects
+    assert [defect.place for defect in defects] == [str(picture)]
+    assert 'cannot be read (cannot identify image file' in defects[0].problem
+
+
 @pytest.mark.parametrize('content', [b'nothing like a mat file' * 20, b'MATLAB 5.0 MAT-file', b''])
 def test_mat_without_labels(place, content):
     made = place('context459')
