@@ -1,6 +1,5 @@
 """Figures of boxes or masks from the accuracy of every word."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from vlm_dense.errors import DataError
 from vlm_dense.evaluation.average_precision import AREAS, IOU_50, IOU_75, CategoryAccuracy
 from vlm_dense.evaluation.detection_cap import DetectionCap
-from vlm_dense.evaluation.report import mean_percent
+from vlm_dense.evaluation.report import harmonic_mean, mean_percent
 
 
 def slice_figures(words: CategoryAccuracy, is_base_K: np.ndarray, cap: DetectionCap) -> dict[str, float]:
@@ -50,12 +49,6 @@ def frequency_figures(words: CategoryAccuracy, frequency_K: Sequence[str]) -> di
     letters_K = np.asarray(frequency_K)
     ap_TK = words.precision_TCA[..., 0]
     return {f'ap{letter}': mean_percent(ap_TK[:, letters_K == letter]) for letter in 'rcf'}
-
-
-def harmonic_mean(first: float, second: float) -> float:
-    """2ab / (a + b); 0 if both are 0, NaN if one is undefined."""
-    total = first + second
-    return 0.0 if total == 0 else 2 * first * second / total if not math.isnan(total) else math.nan
 
 
 def word_frequencies(

@@ -19,6 +19,12 @@ def mean_percent(values_K: np.ndarray) -> float:
     return float(defined.mean() * 100) if defined.size else math.nan
 
 
+def harmonic_mean(first: float, second: float) -> float:
+    """2ab / (a + b); 0 if both are 0, NaN if one is undefined."""
+    total = first + second
+    return 0.0 if total == 0 else 2 * first * second / total if not math.isnan(total) else math.nan
+
+
 def word_rows(
     vocabulary: Vocabulary, columns: Mapping[str, np.ndarray], distractor: Sequence[bool]
 ) -> list[dict[str, Any]]:

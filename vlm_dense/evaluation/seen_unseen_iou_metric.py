@@ -12,7 +12,7 @@ import torch
 from vlm_dense.errors import ConfigError, DataError
 from vlm_dense.evaluation.per_image import PerImageMetric
 from vlm_dense.evaluation.pixel_counts import PixelCounts, count_pixels
-from vlm_dense.evaluation.report import mean_percent, word_rows, write_report
+from vlm_dense.evaluation.report import harmonic_mean, mean_percent, word_rows, write_report
 from vlm_dense.evaluation.words import match_words, same_vocabulary
 from vlm_dense.registry import METRICS
 from vlm_dense.text.vocabulary import Vocabulary
@@ -193,12 +193,11 @@ def _dense(rows: np.ndarray, num_classes: int) -> PixelCounts:
 def _figures(counts: PixelCounts, is_seen_K: np.ndarray, background_counts: bool) -> dict[str, float]:
     iou_K, background = counts.iou_C[:-1], float(counts.iou_C[-1])
     seen, unseen = mean_percent(iou_K[is_seen_K]), mean_percent(iou_K[~is_seen_K])
-    both = seen + unseen
     classes = counts if background_counts else counts.first(len(is_seen_K))
     figures = dict(
         seen_miou=seen,
         unseen_miou=unseen,
-        hiou=2 * seen * unseen / both if both else both,
+        hiou=harmonic_mean(seen, unseen),
         miou=mean_percent(classes.iou_C),
         mean_accuracy=mean_percent(classes.accuracy_C),
         fwiou=classes.weighted_iou * 100,
