@@ -28,7 +28,8 @@ def match_words(words: Sequence[str], names: Sequence[str], place: str, allow_mi
         twice = [name for row, name in enumerate(names) if position[normalise_word(name)] != row]
         raise DataError(f'{place} gives several categories the name {_listed(twice)}; rename all but one.')
     keys = [normalise_word(word) for word in words]
-    missing = [names[row] for key, row in position.items() if key not in set(keys)]
+    asked = set(keys)
+    missing = [names[row] for key, row in position.items() if key not in asked]
     if missing and not allow_missing:
         raise DataError(
             f'{place} has {len(names)} categories of which the vocabulary lacks {len(missing)}: '
