@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from vlm_dense.datasets import AttachVocabulary, PhraseGroundingDataset
-from vlm_dense.datasets.phrase_grounding import phrase_vocabulary
 from vlm_dense.errors import ConfigError, DataError, MissingFileError
+from vlm_dense.text.phrase_vocabulary import phrase_vocabulary
 
 CAPTION = 'A man and a dog see two dogs and a man'
 MAN, DOG, DOGS, AGAIN = (0, 5), (10, 15), (20, 28), (33, 38)

@@ -10,7 +10,7 @@ from mmengine.dataset import BaseDataset
 from vlm_dense.datasets.picture_errors import PictureErrors, require_file
 from vlm_dense.errors import DataError, MissingFileError, VocabularyError
 from vlm_dense.registry import DATASETS
-from vlm_dense.text.vocabulary import Vocabulary
+from vlm_dense.text.phrase_vocabulary import phrase_vocabulary
 
 REMEDY = 'check data_root and ann_file in the config.'
 
@@ -110,19 +110,6 @@ class PhraseGroundingDataset(PictureErrors, BaseDataset):
                 for box in own
             ],
         )
-
-
-def phrase_vocabulary(phrases: Sequence[str]) -> tuple[Vocabulary, list[int]]:
-    """The distinct phrases as words, in the order in which they first stand, and the row of every phrase.
-
-    Args:
-        phrases: At least one; equal ones, as a vocabulary compares words, share a row.
-
-    Raises:
-        VocabularyError: If a phrase cannot be a word.
-    """
-    vocabulary = Vocabulary.from_words(phrases, dedupe=True)
-    return vocabulary, [vocabulary.index(phrase) for phrase in phrases]
 
 
 def _corners(box: Sequence[float]) -> list[float]:

@@ -4,9 +4,9 @@ from typing import Any
 
 from mmcv.transforms import BaseTransform
 
-from vlm_dense.datasets.phrase_grounding import phrase_vocabulary
 from vlm_dense.errors import ConfigError
 from vlm_dense.registry import TRANSFORMS
+from vlm_dense.text.phrase_vocabulary import phrase_vocabulary
 from vlm_dense.text.vocabulary import Vocabulary
 
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from vlm_dense.datasets.phrase_grounding import phrase_vocabulary
 from vlm_dense.errors import ConfigError, DataError
 from vlm_dense.evaluation.per_image import PerImageMetric
 from vlm_dense.registry import METRICS
+from vlm_dense.text.phrase_vocabulary import phrase_vocabulary
 
 ALL = -1
 
