@@ -1,5 +1,8 @@
 """Recall and precision of phrases against mmdet's two metrics."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -131,3 +134,9 @@ def test_clear_errors():
     for wrong in (dict(topk=(0,)), dict(boxes='one'), dict(figure='ap')):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             PhraseGroundingMetric(**wrong)
+
+
+def test_metrics_come_without_data_sets():
+    code = 'import sys, vlm_dense.evaluation; print({"mmdet", "mmseg", "vlm_dense.datasets"} & set(sys.modules))'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == 'set()'
