@@ -150,3 +150,6 @@ def test_errors_name_the_thing(tmp_path: Path) -> None:
     (tmp_path / 'maps' / '0.png').unlink()
     with pytest.raises(MissingFileError, match=r'0\.png does not exist'):
         measure(path, predictions, names)
+    path.write_text(path.read_text()[:-9])
+    with pytest.raises(DataError, match=r'panoptic\.json is not COCO json'):
+        PanopticQualityMetric(str(path), str(tmp_path))

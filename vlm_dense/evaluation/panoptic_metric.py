@@ -1,6 +1,5 @@
 """Panoptic quality of words."""
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from vlm_dense.errors import DataError, MissingFileError
+from vlm_dense.evaluation.average_precision import load_ground_truth
 from vlm_dense.evaluation.panoptic_quality import Segment, SegmentCounts, match_segments
 from vlm_dense.evaluation.per_image import PerImageMetric
 from vlm_dense.evaluation.report import mean_percent
@@ -41,6 +41,7 @@ class PanopticQualityMetric(PerImageMetric):
 
     Raises:
         MissingFileError: If the annotations do not exist.
+        DataError: If they are not COCO json.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class PanopticQualityMetric(PerImageMetric):
         if not Path(ann_file).is_file():
             raise MissingFileError(f'PanopticQualityMetric: annotations {ann_file} do not exist; correct ann_file.')
         self.ann_file, self.seg_prefix = str(ann_file), Path(seg_prefix)
-        content = json.loads(Path(ann_file).read_text(encoding='utf-8'))
+        content = load_ground_truth(str(ann_file)).dataset
         self.categories = content['categories']
         self.category_words = dict(category_words or {})
         self._annotation_of = {annotation['image_id']: annotation for annotation in content['annotations']}
