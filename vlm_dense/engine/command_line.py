@@ -9,7 +9,6 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 
 from vlm_dense.engine.processes import LAUNCHERS, have_joined, is_first_process, leave_processes
-from vlm_dense.engine.protocol_runs import score_again, set_protocol, table
 from vlm_dense.engine.runner import build_runner
 from vlm_dense.engine.settings import (
     add_predictions_file,
@@ -24,7 +23,6 @@ from vlm_dense.engine.settings import (
     set_work_dir,
 )
 from vlm_dense.errors import VlmDenseError
-from vlm_dense.evaluation.protocols import find_protocol
 
 USER_ERROR = 2
 DEBUG_VARIABLE = 'VLM_DENSE_DEBUG'
@@ -81,6 +79,10 @@ def run_testing(arguments: Sequence[str] | None = None) -> int:
         cfg.load_from, cfg.resume = args.checkpoint, False
         set_drawing(cfg, args.show, args.show_dir, args.wait_time)
         if args.protocol:
+            # Late: protocols bring the data sets, and with them mmdet and mmseg.
+            from vlm_dense.engine.protocol_runs import set_protocol
+            from vlm_dense.evaluation.protocols import find_protocol
+
             protocol = find_protocol(args.protocol)
             out = args.out or str(Path(cfg.work_dir, protocol.name))
             set_protocol(cfg, protocol, out, args.data_root, args.vocabulary, args.checkpoint)
@@ -101,7 +103,13 @@ def run_scoring(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--data-root', default='data', help='folder of all data sets; default: data')
     parser.add_argument('--debug', action='store_true', help='show the traceback of every error')
     args = parser.parse_args(arguments)
-    return _guarded(lambda: print(table(score_again(args.out, args.data_root, args.protocol))), args.debug)
+
+    def run() -> None:
+        from vlm_dense.engine.protocol_runs import score_again, table
+
+        print(table(score_again(args.out, args.data_root, args.protocol)))
+
+    return _guarded(run, args.debug)
 
 
 def _add_testing(parser: argparse.ArgumentParser) -> None:
