@@ -3,7 +3,7 @@
 Shapes: n and m rows of this process on the two sides, N and M rows of all processes, D width, F numbers about a row,
 c rows of a chunk.
 
-With ``s_ij = scale * <a_i, b_j>``, the positives ``P_i`` of row i and its counted pairs ``C_i`` (positives and negatives),
+With ``s_ij = scale * <a_i, b_j>``, row i's positives ``P_i`` and counted pairs ``C_i`` (positives and negatives),
 
     sum:   l_i = -log( sum_{j in P_i} exp s_ij / sum_{j in C_i} exp s_ij )          MIL-NCE, arXiv:1912.06430, Eq. 1
     mean:  l_i = -1/|P_i| sum_{j in P_i} log( exp s_ij / sum_{j in C_i} exp s_ij )  SupCon, arXiv:2004.11362, Eq. 2
