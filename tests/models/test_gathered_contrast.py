@@ -83,7 +83,7 @@ def _in_part(rank, settings, with_ids, rows, columns, avg_factor):
     joined = nn.parallel.DistributedDataParallel(model) if distributed.is_initialized() else model
     value = joined(inputs, labels, ids if with_ids else None, avg_factor)
     value.backward()
-    scale = model.loss.log_scale
+    scale = model.loss.logit_scale.log
     return value.detach(), [parameter.grad for parameter in model.towers.parameters()], scale.grad
 
 
@@ -193,10 +193,10 @@ def test_half_precision_stays_finite_and_close():
 def test_a_scale_above_its_bound_is_held_and_comes_back():
     loss = make_loss(scale=90.0)
     with torch.no_grad():
-        loss.log_scale += 1
-    assert loss.scale().item() == pytest.approx(100, rel=1e-5)
+        loss.logit_scale.log += 1
+    assert loss.logit_scale().item() == pytest.approx(100, rel=1e-5)
     loss(torch.eye(3), torch.eye(3).roll(1, dims=0)).backward()
-    assert loss.log_scale.grad > 0
+    assert loss.logit_scale.log.grad > 0
 
 
 def test_keys_of_texts_are_the_same_everywhere():

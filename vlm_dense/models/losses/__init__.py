@@ -3,7 +3,16 @@
 from vlm_dense.models.losses.distillation_kl import DistillationKL
 from vlm_dense.models.losses.focal_softmax_loss import FocalSoftmaxLoss
 from vlm_dense.models.losses.gathered_contrast import GatheredContrast
-from vlm_dense.models.losses.text_keys import text_keys
+from vlm_dense.models.losses.inter_image_contrast import InterImageContrast
+from vlm_dense.models.losses.text_keys import text_keys, token_keys
 from vlm_dense.models.losses.token_focal_loss import TokenFocalLoss
 
-__all__ = ['DistillationKL', 'FocalSoftmaxLoss', 'GatheredContrast', 'TokenFocalLoss', 'text_keys']
+__all__ = [
+    'DistillationKL',
+    'FocalSoftmaxLoss',
+    'GatheredContrast',
+    'InterImageContrast',
+    'TokenFocalLoss',
+    'text_keys',
+    'token_keys',
+]

@@ -9,8 +9,6 @@ of their pseudo labels in one direction, where all columns of the same concept a
 ``positives='sum'``, which is how its release joins them.
 """
 
-import math
-
 import torch
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
@@ -18,6 +16,7 @@ from torch.nn.functional import normalize
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.losses.gathering import gather_counts, own_rows
+from vlm_dense.models.losses.logit_scale import LogitScale
 from vlm_dense.models.losses.pair_contrast import ContrastSettings, PairRule, Positives, pair_contrast
 from vlm_dense.registry import MODELS
 
@@ -54,18 +53,11 @@ class GatheredContrast(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if not 0 < scale <= max_scale:
-            raise ConfigError(f'GatheredContrast: scale={scale} is not in (0, max_scale={max_scale}]; change one.')
         if positives not in ('sum', 'mean'):
             raise ConfigError(f"GatheredContrast: positives={positives!r}; choose 'sum' or 'mean'.")
         if chunk < 1:
             raise ConfigError(f'GatheredContrast: chunk={chunk}; take at least one row at a time.')
-        self.log_scale: Tensor
-        if learn_scale:
-            self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
-        else:
-            self.register_buffer('log_scale', torch.tensor(math.log(scale)), persistent=False)
-        self.max_scale = max_scale
+        self.logit_scale = LogitScale(scale, learn_scale, max_scale)
         self.positives = positives
         self.symmetric = symmetric
         self.gather = gather
@@ -101,14 +93,8 @@ class GatheredContrast(nn.Module):
         facts_mF = torch.stack([second_label_m, second_id_m], dim=1).long()
         if self.normalize:
             first_nD, second_mD = _unit(first_nD), _unit(second_mD)
-        loss = pair_contrast(first_nD, second_mD, self.scale(), facts_nF, facts_mF, settings, avg_factor)
+        loss = pair_contrast(first_nD, second_mD, self.logit_scale(), facts_nF, facts_mF, settings, avg_factor)
         return self.loss_weight * loss
-
-    def scale(self) -> Tensor:
-        """What multiplies the cosines, ()."""
-        # Above the bound the slope passes through, or the parameter would never come back.
-        over = (self.log_scale - math.log(self.max_scale)).clamp_min(0)
-        return (self.log_scale - over.detach()).exp()
 
     def _row_numbers(self, first_nD: Tensor, second_mD: Tensor) -> tuple[Tensor, Tensor]:
         if len(first_nD) != len(second_mD):

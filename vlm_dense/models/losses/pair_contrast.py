@@ -31,7 +31,7 @@ from torch.autograd.function import once_differentiable
 from vlm_dense.models.losses.gathering import gather_counts, gather_rows, own_rows
 
 Positives = Literal['sum', 'mean']
-# (facts_aF, facts_bF) -> which pairs are positive, and which are positive or negative; both boolean.
+# (facts_nF, facts_cE) of rows of a and of b -> the pairs that are positive, and those that are positive or negative.
 PairRule = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -53,7 +53,7 @@ class ContrastSettings(NamedTuple):
     """What does not change between calls.
 
     Args:
-        rule: Which pairs are positive or negative; called with the facts of rows and of a chunk of columns.
+        rule: Which pairs are positive or negative; called with facts of rows of a and of rows of b.
         positives: How several positives of a row are joined; see the module's docstring.
         symmetric: Whether the columns have a loss too; without it ``L`` is the rows' alone, not halved.
         gather: Whether the rows of other processes count.
@@ -72,7 +72,7 @@ def pair_contrast(
     b_mD: Tensor,
     scale: Tensor,
     facts_nF: Tensor,
-    facts_mF: Tensor,
+    facts_mE: Tensor,
     settings: ContrastSettings,
     avg_factor: float | Tensor | None = None,
 ) -> Tensor:
@@ -82,14 +82,14 @@ def pair_contrast(
         a_nD: Rows of this process; n may be 0 and may differ between processes.
         b_mD: Rows of the other side.
         scale: Factor on the products, ().
-        facts_nF: Integers about the rows of a, as the rule wants them.
-        facts_mF: Integers about the rows of b; the same width.
+        facts_nF: Integers about the rows of a, as the rule wants them; as many in all processes.
+        facts_mE: Integers about the rows of b.
         settings: See `ContrastSettings`.
         avg_factor: ``Z_a = Z_b`` divided by W, the same in all processes (mmdet's ``reduce_mean`` of a count); None
             takes the numbers of rows and of columns that have a positive.
     """
     wide = torch.promote_types(a_nD.dtype, torch.float32)
-    return _PairContrast.apply(a_nD.to(wide), b_mD.to(wide), scale.to(wide), facts_nF, facts_mF, settings, avg_factor)
+    return _PairContrast.apply(a_nD.to(wide), b_mD.to(wide), scale.to(wide), facts_nF, facts_mE, settings, avg_factor)
 
 
 class _PairContrast(torch.autograd.Function):
@@ -100,15 +100,15 @@ class _PairContrast(torch.autograd.Function):
         b_mD: Tensor,
         scale: Tensor,
         facts_nF: Tensor,
-        facts_mF: Tensor,
+        facts_mE: Tensor,
         settings: ContrastSettings,
         avg_factor: float | Tensor | None,
     ) -> Tensor:
         with torch.autocast(a_nD.device.type, enabled=False):
-            a, b = _side(a_nD, facts_nF, settings.gather), _side(b_mD, facts_mF, settings.gather)
+            a, b = _side(a_nD, facts_nF, settings.gather), _side(b_mD, facts_mE, settings.gather)
             stats_N3, loss_a = _direction(a, b, scale, settings, avg_factor)
             if settings.symmetric:
-                stats_M3, loss_b = _direction(b, a, scale, settings, avg_factor)
+                stats_M3, loss_b = _direction(b, a, scale, _exchanged(settings), avg_factor)
                 loss = (loss_a + loss_b) / 2
                 stats_N3[:, 2] /= 2
                 stats_M3[:, 2] /= 2
@@ -125,8 +125,16 @@ class _PairContrast(torch.autograd.Function):
         a, b = Side(a_ND, facts_NF, ctx.own[0]), Side(b_MD, facts_MF, ctx.own[1])
         with torch.autocast(a_ND.device.type, enabled=False):
             grad_nD, slope_a = _slopes(a, b, scale, stats_N3, stats_M3, ctx.settings)
-            grad_mD, slope_b = _slopes(b, a, scale, stats_M3, stats_N3, ctx.settings)
+            grad_mD, slope_b = _slopes(b, a, scale, stats_M3, stats_N3, _exchanged(ctx.settings))
         return grad * grad_nD, grad * grad_mD, grad * (slope_a + slope_b), None, None, None, None
+
+
+def _exchanged(settings: ContrastSettings) -> ContrastSettings:
+    def rule(facts_mE: Tensor, facts_cF: Tensor) -> tuple[Tensor, Tensor]:
+        positive_cm, counted_cm = settings.rule(facts_cF, facts_mE)
+        return positive_cm.t(), counted_cm.t()
+
+    return settings._replace(rule=rule)
 
 
 def _side(rows_nD: Tensor, facts_nF: Tensor, gather: bool) -> Side:

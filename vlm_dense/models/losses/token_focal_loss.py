@@ -3,9 +3,9 @@
 Shapes: B pictures, N anchors, L tokens, n anchors of a chunk.
 
 GLIP (arXiv:2112.03857), Sec. 3.1, scores every anchor against every token and trains with the focal loss of RetinaNet
-(arXiv:1708.02002), Eq. 5, where padding has no loss: with ``p`` the sigmoid of a logit, and ``p_t = p`` where the anchor
-belongs to the token and ``1 - p`` elsewhere, ``loss = -alpha_t * (1 - p_t)^gamma * log(p_t)``, summed and divided by the
-number of positive anchors.
+(arXiv:1708.02002), Eq. 5, where padding has no loss. With ``p`` the sigmoid of a logit, and ``p_t = p`` where the
+anchor belongs to the token and ``1 - p`` elsewhere, it is ``-alpha_t * (1 - p_t)^gamma * log(p_t)``, summed and divided
+by the number of positive anchors.
 """
 
 from typing import Any
