@@ -1,5 +1,6 @@
 """Contrast over processes against one process that forms the whole matrix, and what it keeps in memory."""
 
+import numpy as np
 import pytest
 import torch
 from gloo_parts import in_joined_processes
@@ -138,6 +139,22 @@ def test_pairs_without_labels_are_clips_loss(gather):
 def test_alone_it_equals_the_whole_matrix(settings):
     part = _in_part(0, settings, False, [9], [7], None)
     assert_equal_to_one([part], by_whole_matrix(settings, with_ids=False), settings)
+
+
+def test_regions_and_the_concepts_of_their_labels_are_regionclips_loss():
+    random = np.random.default_rng(0)
+    region_ND, concept_KD = random.normal(size=(8, WIDTH)), random.normal(size=(4, WIDTH))
+    label_N = np.array([0, 2, 2, 1, 0, 2, 3, 1])
+    unit_ND, target_ND = (
+        rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (region_ND, concept_KD[label_N])
+    )
+    score_NN = np.exp(unit_ND @ target_ND.T / 0.01)
+    same_NN = label_N[:, None] == label_N
+    expected = -np.log((score_NN * same_NN).sum(axis=1) / score_NN.sum(axis=1)).mean()
+    loss = make_loss(scale=100.0, learn_scale=False, symmetric=False, gather=False)
+    labels = torch.tensor(label_N)
+    value = loss(torch.tensor(region_ND), torch.tensor(concept_KD[label_N]), (labels, labels))
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
 
 
 class LargestTensor(TorchDispatchMode):
