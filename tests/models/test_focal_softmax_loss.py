@@ -1,10 +1,15 @@
 """Softmax cross entropy with a focal factor against the paper's formula in numpy, and inside the box head."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from detection_parts import RandomWords, box_head, build, vocabulary
+from mmengine.config import ConfigDict
 
 from vlm_dense.errors import ConfigError
+from vlm_dense.models import WordRows
 from vlm_dense.registry import MODELS
 
 
@@ -53,6 +58,26 @@ def test_nothing_to_learn_from_is_zero_and_keeps_the_graph():
     assert loss.item() == 0
     ignored = make_loss()(torch.zeros(2, 4), torch.tensor([-100, -100]))
     assert ignored.item() == 0
+
+
+def test_the_box_head_takes_it_with_a_background_weight():
+    loss_cls = dict(type='vlm_dense.FocalSoftmaxLoss', gamma=0.5)
+    head = build(box_head(distill='none', background_weight=0.2, loss_cls=loss_cls)).train()
+    asked = vocabulary('ant bee cat', 'ant bee')
+    words = WordRows(RandomWords()(asked), torch.tensor(asked.is_base))
+    outputs = head(torch.randn(5, 16, 7, 7))
+    rois_N5 = torch.tensor([[0.0, place, place, place + 20, place + 10] for place in range(5)])
+    sampled = SimpleNamespace(
+        pos_priors=rois_N5[:2, 1:],
+        neg_priors=rois_N5[2:, 1:],
+        pos_gt_bboxes=rois_N5[:2, 1:] + 1,
+        pos_gt_labels=torch.tensor([1, 0]),
+    )
+    losses = head.losses(outputs, rois_N5, words, [sampled], ConfigDict(pos_weight=-1))
+    logits_NK = head.classifier(outputs.text_ND, words.text_KD).detach().numpy()
+    weight_N = np.array([1, 1, 0.2, 0.2, 0.2])
+    expected_N = by_formula(logits_NK, np.array([1, 0, 3, 3, 3]), weight_N, 0.5)
+    np.testing.assert_allclose(losses['loss_cls'].item(), expected_N.mean(), rtol=1e-5)
 
 
 def test_gamma_below_zero_is_refused():

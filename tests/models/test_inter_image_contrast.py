@@ -26,7 +26,7 @@ LONG = 70  # More tokens than one integer has bits.
 def make_loss(**settings):
     torch.manual_seed(3)
     found = MODELS.build(
-        {'type': 'InterImageContrast', 'region_width': REGION, 'text_width': TEXT, 'width': 4, 'chunk': 5, **settings}
+        {'type': 'InterImageContrast', 'region_width': REGION, 'text_width': TEXT, 'width': 4, 'chunk': 40, **settings}
     )
     found.logit_scale.log.data.fill_(1.0)
     return found

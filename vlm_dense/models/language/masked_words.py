@@ -4,7 +4,7 @@ Shapes: B texts, L tokens, C the text tower's width, V entries of its vocabulary
 
 BERT (arXiv:1810.04805), Sec. 3.1: 15 % of the tokens are predicted; of these 80 % are read as the mask, 10 % as a
 random entry and 10 % as they are; ``loss = -1/M sum_m log softmax(E t(h_m) + b)`` with the embedding matrix E and the
-the transform ``t = LayerNorm(gelu(W h + c))``. GLIPv2 (arXiv:2206.05836), Sec. 3, takes it of the states after fusion,
+transform ``t = LayerNorm(gelu(W h + c))``. GLIPv2 (arXiv:2206.05836), Sec. 3, takes it of the states after fusion,
 with weight 1, and its release asks for the words of detection prompts alone. The release also masks special tokens and
 draws them as random entries, which we do not.
 """

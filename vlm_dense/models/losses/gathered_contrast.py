@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.losses.gathering import gather_counts, own_rows
 from vlm_dense.models.losses.logit_scale import LogitScale
-from vlm_dense.models.losses.pair_contrast import ContrastSettings, PairRule, Positives, pair_contrast
+from vlm_dense.models.losses.pair_contrast import CHUNK, ContrastSettings, PairRule, Positives, pair_contrast
 from vlm_dense.registry import MODELS
 
 
@@ -33,7 +33,7 @@ class GatheredContrast(nn.Module):
         symmetric: Whether the second side's rows have a loss too.
         gather: Whether the rows of other processes count.
         normalize: Bring rows to unit length first.
-        chunk: Similarities at a time: the rows of this process times so many.
+        chunk: Similarities at a time.
         loss_weight: Factor on the loss.
 
     Raises:
@@ -49,14 +49,14 @@ class GatheredContrast(nn.Module):
         symmetric: bool = True,
         gather: bool = True,
         normalize: bool = True,
-        chunk: int = 4096,
+        chunk: int = CHUNK,
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
         if positives not in ('sum', 'mean'):
             raise ConfigError(f"GatheredContrast: positives={positives!r}; choose 'sum' or 'mean'.")
         if chunk < 1:
-            raise ConfigError(f'GatheredContrast: chunk={chunk}; take at least one row at a time.')
+            raise ConfigError(f'GatheredContrast: chunk={chunk}; take at least one similarity at a time.')
         self.logit_scale = LogitScale(scale, learn_scale, max_scale)
         self.positives = positives
         self.symmetric = symmetric

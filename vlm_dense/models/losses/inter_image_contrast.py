@@ -27,7 +27,7 @@ from torch.nn.functional import normalize, pad
 from vlm_dense.models.grounding import TextTokens
 from vlm_dense.models.losses.gathering import gather_counts
 from vlm_dense.models.losses.logit_scale import LogitScale
-from vlm_dense.models.losses.pair_contrast import ContrastSettings, pair_contrast
+from vlm_dense.models.losses.pair_contrast import CHUNK, ContrastSettings, pair_contrast
 from vlm_dense.models.losses.text_keys import NO_KEY
 from vlm_dense.registry import MODELS
 
@@ -46,7 +46,7 @@ class InterImageContrast(nn.Module):
         max_regions: At most so many positive anchors of a picture.
         scale: Where the factor on the cosines starts.
         max_scale: Its bound.
-        chunk: Similarities at a time: the rows of this process times so many.
+        chunk: Similarities at a time.
         loss_weight: Factor on the loss.
     """
 
@@ -58,7 +58,7 @@ class InterImageContrast(nn.Module):
         max_regions: int = 100,
         scale: float = 1.0,
         max_scale: float = 100.0,
-        chunk: int = 4096,
+        chunk: int = CHUNK,
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()

@@ -17,7 +17,8 @@ process on the concatenated batch. For that a row needs the other processes' row
 denominator: both are gathered in forward, and backward talks to nobody. The gradient of a row includes its share in the
 other processes' losses, on the understanding that every process multiplies its loss by the same factor.
 
-Memory: rows (n + m) x c at a time and the gathered rows (N + M) x D; the similarities are taken again in backward.
+Memory: the gathered rows (N + M) x D, three numbers about each, and one chunk of n x c or m x c similarities, of a set
+size; the similarities are taken again in backward.
 """
 
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from torch.autograd.function import once_differentiable
 
 from vlm_dense.models.losses.gathering import gather_counts, gather_rows, own_rows
 
+CHUNK = 1 << 22  # 16 MiB in float32.
 Positives = Literal['sum', 'mean']
 # (facts_nF, facts_cE) of rows of a and of b -> the pairs that are positive, and those that are positive or negative.
 PairRule = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -57,14 +59,14 @@ class ContrastSettings(NamedTuple):
         positives: How several positives of a row are joined; see the module's docstring.
         symmetric: Whether the columns have a loss too; without it ``L`` is the rows' alone, not halved.
         gather: Whether the rows of other processes count.
-        chunk: Columns c at a time.
+        chunk: Similarities n x c at a time; at least one column.
     """
 
     rule: PairRule
     positives: Positives = 'sum'
     symmetric: bool = True
     gather: bool = True
-    chunk: int = 4096
+    chunk: int = CHUNK
 
 
 def pair_contrast(
@@ -144,8 +146,9 @@ def _side(rows_nD: Tensor, facts_nF: Tensor, gather: bool) -> Side:
     return Side(gather_rows(rows_nD, counts), gather_rows(facts_nF, counts), own_rows(counts))
 
 
-def _chunks(side: Side, chunk: int) -> list[slice]:
-    return [slice(start, start + chunk) for start in range(0, len(side.rows_ND), chunk)]
+def _chunks(rows: int, side: Side, chunk: int) -> list[slice]:
+    step = max(chunk // max(rows, 1), 1)
+    return [slice(start, start + step) for start in range(0, len(side.rows_ND), step)]
 
 
 def _direction(
@@ -156,7 +159,7 @@ def _direction(
     floor_n = own_nD.new_full((len(own_nD),), -torch.inf)
     denominator_n, joint_n = floor_n, floor_n
     summed_n, count_n = torch.zeros_like(floor_n), torch.zeros_like(floor_n)
-    for part in _chunks(b, settings.chunk):
+    for part in _chunks(len(own_nD), b, settings.chunk):
         logits_nc = scale * (own_nD @ b.rows_ND[part].t())
         positive_nc, counted_nc = settings.rule(facts_nF, b.facts_NF[part])
         counted_n = logits_nc.masked_fill(~counted_nc, -torch.inf).logsumexp(dim=1)
@@ -197,7 +200,7 @@ def _slopes(
     """Gradient of the own rows of a through both directions, and of the scale through their own direction."""
     own_nD, facts_nF, stats_n3 = a.rows_ND[a.own], a.facts_NF[a.own], stats_N3[a.own]
     grad_nD, slope = torch.zeros_like(own_nD), torch.zeros_like(scale)
-    for part in _chunks(b, settings.chunk):
+    for part in _chunks(len(own_nD), b, settings.chunk):
         product_nc = own_nD @ b.rows_ND[part].t()
         positive_nc, counted_nc = settings.rule(facts_nF, b.facts_NF[part])
         logits_nc = scale * product_nc
