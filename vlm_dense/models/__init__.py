@@ -1,7 +1,7 @@
 """Detectors, segmentors and their parts."""
 
 from vlm_dense import checkpoints
-from vlm_dense.models import branches, decode_heads, detectors, heads, necks, segmentors
+from vlm_dense.models import branches, decode_heads, detectors, heads, language, losses, necks, segmentors
 from vlm_dense.models.classifiers import EmbeddingClassifier, LinearClassifier, score_ensemble
 from vlm_dense.models.detectors import OVTwoStageDetector
 from vlm_dense.models.requests import WordRows, vocabulary_of, words_of
@@ -18,6 +18,8 @@ __all__ = [
     'decode_heads',
     'detectors',
     'heads',
+    'language',
+    'losses',
     'necks',
     'score_ensemble',
     'segmentors',
