@@ -1,9 +1,9 @@
 """Detectors, segmentors and their parts."""
 
 from vlm_dense import checkpoints
-from vlm_dense.models import branches, decode_heads, detectors, heads, necks, segmentors
+from vlm_dense.models import branches, decode_heads, detectors, heads, language, necks, segmentors
 from vlm_dense.models.classifiers import EmbeddingClassifier, LinearClassifier, score_ensemble
-from vlm_dense.models.detectors import OVTwoStageDetector
+from vlm_dense.models.detectors import GroundingDetector, OVTwoStageDetector
 from vlm_dense.models.requests import WordRows, vocabulary_of, words_of
 
 # mmengine's checkpoints load without running code from here on.
@@ -11,6 +11,7 @@ checkpoints.install()
 
 __all__ = [
     'EmbeddingClassifier',
+    'GroundingDetector',
     'LinearClassifier',
     'OVTwoStageDetector',
     'WordRows',
@@ -18,6 +19,7 @@ __all__ = [
     'decode_heads',
     'detectors',
     'heads',
+    'language',
     'necks',
     'score_ensemble',
     'segmentors',

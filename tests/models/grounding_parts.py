@@ -1,0 +1,30 @@
+"""A tiny BERT folder with a real vocabulary, for the tests of grounding detectors."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vlm_dense.checkpoints.packages import MINILM, MINILM_FOLDER, packaged_file
+
+WIDTH = 32
+
+
+def bert_folder(folder: Path, weights: bool = True, **shape: Any) -> Path:
+    """``config.json`` and ``vocab.txt`` of BERT, made small, with random weights or without any."""
+    import transformers
+
+    size = dict(hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48)
+    config = transformers.BertConfig(**(size | shape))
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(packaged_file(MINILM, f'{MINILM_FOLDER}/vocab.txt'), folder)
+    if weights:
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            model = transformers.BertModel(config)
+            for parameter in model.parameters():
+                parameter.data.add_(0.05 * torch.randn_like(parameter))
+        model.save_pretrained(folder)
+    config.save_pretrained(folder)
+    return folder

@@ -1,0 +1,5 @@
+"""Text towers that detectors train."""
+
+from vlm_dense.models.language.token_language_model import TokenLanguageModel
+
+__all__ = ['TokenLanguageModel']
