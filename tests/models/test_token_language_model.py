@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from grounding_parts import bert_folder
+from bert_parts import bert_folder
 from mmdet.models.language_models.bert import BertEncoder
 from torch import nn
 
