@@ -144,7 +144,7 @@ def modulated_deform_conv_forward(
         bias: (C',), or empty without ``with_bias``.
         ones: Scratch of mmcv's kernel, not used.
         offset: (B, 2 * deformable_group * kernel_h * kernel_w, h, w), in pixels of the input; may be larger
-            than the output, see ``_prefix``.
+            than the output, see `read_in_output_strides`.
         mask: (B, deformable_group * kernel_h * kernel_w, h, w) factors; may be larger as well.
         output: Filled in place.
         columns: Scratch of mmcv's kernel, not used.
@@ -161,7 +161,7 @@ def modulated_deform_conv_forward(
         with_bias: Add ``bias``.
     """
     out_hw = output.shape[2:]
-    offset, mask = _prefix(offset, out_hw), _prefix(mask, out_hw)
+    offset, mask = read_in_output_strides(offset, out_hw), read_in_output_strides(mask, out_hw)
     image_, weight_, offset_, mask_, bias_ = to_compute(images, images, weight, offset, mask, bias)
     output.copy_(
         torchvision.ops.deform_conv2d(
@@ -206,7 +206,7 @@ def modulated_deform_conv_backward(
     """Write all gradients in place; values of offset and mask that were not read get 0."""
     out_hw = grad_output.shape[2:]
     geometry = (stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
-    offset, mask = _prefix(offset, out_hw), _prefix(mask, out_hw)
+    offset, mask = read_in_output_strides(offset, out_hw), read_in_output_strides(mask, out_hw)
     grads = _backward(grad_output, images, weight, offset, mask, geometry)
     grad_images.copy_(grads[0])
     grad_weight.copy_(grads[1])
@@ -216,7 +216,7 @@ def modulated_deform_conv_backward(
         grad_bias.copy_(grads[4])
 
 
-def _prefix(field: Tensor, out_hw: torch.Size) -> Tensor:
+def read_in_output_strides(field: Tensor, out_hw: torch.Size) -> Tensor:
     """Read a field of (B, J, h', w') as (B, J, h, w) the way mmcv's v2 kernel does.
 
     That kernel walks through each sample's memory with the strides of the OUTPUT. A field larger than the
