@@ -3,7 +3,7 @@
 Give the pre-trained weights as load_from; they bring those of BERT.
 """
 
-_base_ = ['_base_/glip_swin_t.py', '_base_/glip_finetuning.py', '_base_/glip_coco.py']
+_base_ = ['_base_/glip_swin_t_tuned.py', '_base_/glip_finetuning.py', '_base_/glip_coco.py']
 train_dataloader = dict(
     batch_size=2,
     num_workers=4,

@@ -5,7 +5,7 @@ categories in train.json are the words. Give the weights as load_from. What is r
 `model.described`: dict(stingray=dict(suffix=' which is flat and round')).
 """
 
-_base_ = ['_base_/glip_swin_t.py', '_base_/glip_finetuning.py', '_base_/glip_pictures.py']
+_base_ = ['_base_/glip_swin_t_tuned.py', '_base_/glip_finetuning.py', '_base_/glip_pictures.py']
 words = dict(file='data/custom/train.json')
 data = dict(type='vlm_dense.VocabularyCocoDataset', data_root='data/custom/', vocabulary=words)
 ask = dict(type='vlm_dense.AttachVocabulary', vocabulary=words)

@@ -3,7 +3,7 @@
 Data in data/flickr30k_entities (docs/datasets.md). Give the weights as load_from.
 """
 
-_base_ = ['_base_/glip_swin_t.py', '_base_/glip_finetuning.py', '_base_/glip_pictures.py']
+_base_ = ['_base_/glip_swin_t_tuned.py', '_base_/glip_finetuning.py', '_base_/glip_pictures.py']
 data = dict(
     type='vlm_dense.PhraseGroundingDataset',
     data_root='data/flickr30k_entities/',

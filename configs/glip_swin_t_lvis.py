@@ -3,7 +3,7 @@
 Data in data/lvis_v1 (annotations, train2017, val2017), as mmdet lays it out. Give the weights as load_from.
 """
 
-_base_ = ['_base_/glip_swin_t.py', '_base_/glip_finetuning.py', '_base_/glip_pictures.py']
+_base_ = ['_base_/glip_swin_t_tuned.py', '_base_/glip_finetuning.py', '_base_/glip_pictures.py']
 words = dict(file='data/lvis_v1/annotations/lvis_v1_val.json')
 train_words = dict(file='data/lvis_v1/annotations/lvis_v1_train.json')
 data = dict(
@@ -18,7 +18,7 @@ train_dataloader = dict(
     batch_size=2,
     num_workers=4,
     persistent_workers=True,
-    sampler=dict(type='ClassAwareSampler', num_sample_class=1),
+    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         ann_file='annotations/lvis_v1_train.json',
         vocabulary=train_words,

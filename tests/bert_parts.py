@@ -1,7 +1,10 @@
 """A tiny BERT folder with a real vocabulary, for the tests of grounding detectors."""
 
+import atexit
 import shutil
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import torch
@@ -15,6 +18,8 @@ def bert_folder(folder: Path, weights: bool = True, **shape: Any) -> Path:
     """``config.json`` and ``vocab.txt`` of BERT, made small, with random weights or without any."""
     import transformers
 
+    # Saving shows a bar of its progress.
+    transformers.utils.logging.disable_progress_bar()
     size = dict(hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48)
     config = transformers.BertConfig(**(size | shape))
     folder.mkdir(parents=True, exist_ok=True)
@@ -28,3 +33,11 @@ def bert_folder(folder: Path, weights: bool = True, **shape: Any) -> Path:
         model.save_pretrained(folder)
     config.save_pretrained(folder)
     return folder
+
+
+@cache
+def tiny_bert() -> Path:
+    """One such folder for the whole run of the tests."""
+    folder = Path(mkdtemp(prefix='tiny-bert-'))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return bert_folder(folder)

@@ -11,5 +11,3 @@ param_scheduler = [
     dict(type='MultiStepLR', by_epoch=True, milestones=[16, 21], gamma=0.1),
 ]
 auto_scale_lr = dict(base_batch_size=32)
-# The checkpoint that is fine-tuned brings the weights of both towers.
-model = dict(backbone=dict(init_cfg=None), language_model=dict(pretrained=False))
