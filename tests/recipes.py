@@ -103,8 +103,8 @@ def shrink_glip(config: Config) -> None:
     """Swin, BERT and the dynamic head, fused or not."""
     model = config.model
     model.backbone.update(embed_dims=16, depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8], window_size=3, init_cfg=None)
-    model.neck.update(in_channels=[32, 64, 128], out_channels=16)
-    model.bbox_head.update(in_channels=16, feat_channels=16, num_blocks=1)
+    model.neck.update(in_channels=[32, 64, 128], out_channels=32)
+    model.bbox_head.update(in_channels=32, feat_channels=32, num_blocks=1)
     model.bbox_head.text = dict(width=WIDTH, num_heads=2, intermediate=48)
     model.language_model.update(model=str(tiny_bert()), pretrained=True)
     model.test_cfg.update(nms_pre=20, max_per_img=20, score_thr=0.0)
