@@ -12,7 +12,9 @@ ask = dict(type='vlm_dense.AttachVocabulary', vocabulary=words)
 
 # As the authors tune whole models on ODinW: batches of 4, half of Swin frozen, strong decay, one rate, no average.
 model = dict(backbone=dict(frozen_stages=2))
-optim_wrapper = dict(optimizer=dict(lr=1e-4, weight_decay=0.05), paramwise_cfg=dict(custom_keys={'language_model': dict(lr_mult=0.1)}))
+optim_wrapper = dict(
+    optimizer=dict(lr=1e-4, weight_decay=0.05), paramwise_cfg=dict(custom_keys={'language_model': dict(lr_mult=0.1)})
+)
 param_scheduler = [dict(type='ReduceOnPlateauLR', monitor='ap', rule='greater', patience=2)]
 custom_hooks = []
 train_dataloader = dict(
@@ -20,9 +22,7 @@ train_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        ann_file='train.json', data_prefix=dict(img='train/'), pipeline=[*_base_.load_pipeline, ask], **data
-    ),
+    dataset=dict(ann_file='train.json', data_prefix=dict(img='train/'), pipeline=[*_base_.load_pipeline, ask], **data),
 )
 val_dataloader = dict(
     batch_size=1,

@@ -17,9 +17,7 @@ train_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        ann_file='final_flickr_separateGT_train.json', pipeline=[*_base_.load_pipeline, ask_phrases], **data
-    ),
+    dataset=dict(ann_file='final_flickr_separateGT_train.json', pipeline=[*_base_.load_pipeline, ask_phrases], **data),
 )
 val_dataloader = dict(
     batch_size=1,
@@ -33,7 +31,9 @@ val_dataloader = dict(
         **data,
     ),
 )
-test_dataloader = dict(val_dataloader, dataset=dict(val_dataloader['dataset'], ann_file='final_flickr_separateGT_test.json'))
+test_dataloader = dict(
+    val_dataloader, dataset=dict(val_dataloader['dataset'], ann_file='final_flickr_separateGT_test.json')
+)
 val_evaluator = dict(type='vlm_dense.PhraseGroundingMetric')
 test_evaluator = val_evaluator
 del ask_phrases, data

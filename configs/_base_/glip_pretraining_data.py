@@ -1,6 +1,6 @@
 # What GLIP is pre-trained on: Objects365 v1 in data/objects365v1, every picture asked for the words of `words`.
 _base_ = ['glip_coco.py']
-words = dict(dataset='objects365_v1')
+words = dict(file='data/objects365v1/annotations/objects365_train.json')
 objects365 = dict(
     type='vlm_dense.VocabularyCocoDataset',
     data_root='data/objects365v1/',

@@ -193,7 +193,9 @@ def _lengths(texts: Sequence[WordText], count_tokens: CountTokens, max_tokens: i
     check_token_counts(asked[3 : 3 + len(texts)], whole, max_tokens)
     for text, count in zip(texts, names, strict=True):
         if count <= marks:
-            raise VocabularyError(f"nothing of '{shorten(text.name)}' is left in its tokens. Write it in other letters.")
+            raise VocabularyError(
+                f"nothing of '{shorten(text.name)}' is left in its tokens. Write it in other letters."
+            )
     return [count - marks for count in whole], marks, pair - 2 * single + marks
 
 

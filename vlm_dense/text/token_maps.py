@@ -29,7 +29,9 @@ def word_tokens(prompt: Prompt, tokens: Tokens) -> Tensor:
     place_S2 = torch.tensor([span for spans in prompt.spans for span in spans]).reshape(-1, 2)
     token_L2 = torch.tensor([span or (0, 0) for span in tokens.spans]).reshape(-1, 2)
     meets_SL = (token_L2[:, 0] < place_S2[:, 1:]) & (place_S2[:, :1] < token_L2[:, 1])
-    count_KL = torch.zeros(len(prompt.rows), len(token_L2)).index_add_(0, torch.tensor(owners, dtype=torch.long), meets_SL.float())
+    count_KL = torch.zeros(len(prompt.rows), len(token_L2)).index_add_(
+        0, torch.tensor(owners, dtype=torch.long), meets_SL.float()
+    )
     is_word_KL = count_KL > 0
     without = (~is_word_KL.any(dim=1)).nonzero().flatten().tolist()
     if without:
