@@ -61,7 +61,7 @@ def test_names_of_weights_and_left_over_positions(folder: Path) -> None:
 def test_config_and_vocabulary_are_enough_for_a_checkpoint_with_weights(folder: Path, tmp_path: Path) -> None:
     bare = bert_folder(tmp_path / 'bare', weights=False)
     assert sorted(path.name for path in bare.iterdir()) == ['config.json', 'vocab.txt']
-    with pytest.raises(MissingFileError, match='set language_model.pretrained=False'):
+    with pytest.raises(MissingFileError, match=r'set language_model\.pretrained=False'):
         TokenLanguageModel(bare)
     model, full = TokenLanguageModel(bare, pretrained=False).eval(), TokenLanguageModel(folder).eval()
     model.load_state_dict(full.state_dict(), strict=True)

@@ -96,7 +96,7 @@ def test_one_word_too_long_is_an_error_with_numbers(count: Counter) -> None:
 def test_words_that_vanish_are_named(count: Counter) -> None:
     with pytest.raises(VocabularyError, match=r"nothing of '\(pet\)' is left"):
         word_texts(['cat', '(pet)'], clean=True)
-    with pytest.raises(VocabularyError, match='nothing of .* is left in its tokens'):
+    with pytest.raises(VocabularyError, match=r'nothing of .* is left in its tokens'):
         pack_words(['cat', '\u200b'], count, 256)
 
 

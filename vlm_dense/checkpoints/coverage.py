@@ -140,5 +140,5 @@ def weights_of(checkpoint: Mapping[str, Any]) -> OrderedDict[str, Tensor]:
         (name.removeprefix(WRAPPER_PREFIX), weight) for name, weight in state.items() if isinstance(weight, Tensor)
     )
     if hasattr(state, '_metadata'):
-        weights._metadata = state._metadata  # type: ignore[attr-defined]
+        weights._metadata = state._metadata  # type: ignore[attr-defined,union-attr]
     return weights

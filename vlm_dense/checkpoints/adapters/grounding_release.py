@@ -43,8 +43,8 @@ def is_grounding_release(weights: Mapping[str, Tensor]) -> bool:
 def from_grounding_release(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the weights, without the wrapper's ``module.``; names that GLIP does not have stay as they are.
 
-    The four cells that a Swin stage merges stand one after the other there; mmdet's Swin takes them column by column and
-    channel by channel (``nn.Unfold``), so norm and reduction change their order.
+    The four cells that a Swin stage merges stand one after the other there, and channel by channel in mmdet's Swin
+    (``nn.Unfold``), so norm and reduction change their order.
     """
     return {_renamed(name): _merged(name, weight) for name, weight in weights.items() if not UNUSED.search(name)}
 

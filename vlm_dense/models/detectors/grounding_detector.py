@@ -27,18 +27,20 @@ KEPT_VOCABULARIES = 64
 class GroundingDetector(SingleStageDetector):
     """GLIP (arXiv:2112.03857): regions are compared with the tokens of a prompt that names all words.
 
-    The words travel on the data samples. A sample may bring a ``prompt`` too, such as a caption with the places of its
-    phrases (`vlm_dense.text.prompt_packing.caption_prompt`), whose rows are rows of its vocabulary; otherwise prompts are
-    made of the words: one in training, as many as needed when testing. The weights have the names of mmdet's ``GLIP``.
+    The words travel on the data samples. A sample may bring a ``prompt`` too, such as a caption with the places of
+    its phrases (`vlm_dense.text.prompt_packing.caption_prompt`), whose rows are rows of its vocabulary; otherwise
+    prompts are made of the words: one in training, as many as needed when testing. Words of one prompt read each
+    other, so their company and their order are part of what is asked. The weights have the names of mmdet's ``GLIP``.
 
-    ``test_cfg.words_per_prompt`` limits the words of a prompt when testing (40 for LVIS in the paper's code); without it
-    a prompt is as long as the text window.
+    ``test_cfg.words_per_prompt`` limits the words of a prompt when testing (40 for LVIS in the paper's code); without
+    it a prompt is as long as the text window.
 
     Args:
         language_model: Config of a `TokenLanguageModel`.
-        clean_names: Whether words are read without what is in parentheses, and with blanks for underscores, as GLIP does.
-        described: By word, what is read around it or in its place; see `vlm_dense.text.prompt_packing.word_texts`. Words
-            of other vocabularies are left as they are.
+        clean_names: Whether words are read without what is in parentheses, and with blanks for underscores, as GLIP
+            does.
+        described: By word, what is read around it or in its place; see `vlm_dense.text.prompt_packing.word_texts`.
+            What is said of words that nobody asks for is not read.
         parts: mmdet's ``backbone``, ``neck``, ``bbox_head`` (a `GroundingHead`), ``train_cfg``, ``test_cfg``,
             ``data_preprocessor`` and ``init_cfg``.
     """
@@ -57,7 +59,9 @@ class GroundingDetector(SingleStageDetector):
         self._packed: OrderedDict[tuple[str, int | None], list[Prompt]] = OrderedDict()
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Any]:
-        """Losses of the head; ``gt_instances.positive_maps`` are (G, L) afterwards, 1 at the tokens of each object's word.
+        """Losses of the head.
+
+        Afterwards ``gt_instances.positive_maps`` are (G, L), 1 at the tokens of each object's word.
 
         Args:
             batch_inputs: Normalised pictures (B, 3, H, W).
@@ -75,8 +79,8 @@ class GroundingDetector(SingleStageDetector):
     ) -> list[DetDataSample]:
         """Detections; labels index the vocabulary of each sample, which stays in its metainfo.
 
-        Pictures that ask for the same are answered together, one size after the other, without the padding that the batch
-        gave them.
+        Pictures that ask for the same are answered together, one size after the other, without the padding that the
+        batch gave them.
 
         Args:
             batch_inputs: Normalised pictures (B, 3, H, W).
@@ -156,7 +160,7 @@ def _objects_tokens(sample: DetDataSample, vocabulary: Vocabulary, prompt: Promp
     if (place_G < 0).any():
         word = vocabulary.words[int(labels_G[(place_G < 0).nonzero()[0, 0]])]
         raise VocabularyError(
-            f"{sample.get('img_path', 'a sample')} has an object '{word}' which its prompt does not ask for. Put the word "
-            'into the prompt, or leave the object out.'
+            f"{sample.get('img_path', 'a sample')} has an object '{word}' which its prompt does not ask for. Put the "
+            'word into the prompt, or leave the object out.'
         )
     return is_word_KL[place_G].float().to(labels_G.device)

@@ -56,13 +56,13 @@ class TransformerStates(nn.Module):
 class TokenLanguageModel(BaseModule):
     """A BERT that trains with its detector; its weights have the names of mmdet's ``BertModel``.
 
-    Works with transformers 4.57 and 5. Texts are read as wide as the longest of them: padding up to the window, as mmdet
-    does, changes nothing.
+    Works with transformers 4.57 and 5. Texts are read as wide as the longest of them: padding up to the window, as
+    mmdet does, changes nothing.
 
     Args:
         model: Folder, or name of a repository on this machine, as `vlm_dense.checkpoints.find_weights` takes it.
-        pretrained: Whether its weights are read. With False they start at random, and ``config.json`` with a tokenizer's
-            files is enough: for checkpoints that bring the text weights, as those of GLIP do.
+        pretrained: Whether its weights are read. With False they start at random, and ``config.json`` with a
+            tokenizer's files is enough: for checkpoints that bring the text weights, as those of GLIP do.
         max_tokens: The longest text, special tokens included.
         averaged_layers: As in `TransformerStates`; mmdet's ``num_layers_of_embedded``.
         frozen: Take no gradient and stay in eval mode. The weights stay in the checkpoint.
@@ -102,7 +102,8 @@ class TokenLanguageModel(BaseModule):
         bert = load_hf_model(folder, attention, pretrained, add_pooling_layer=False)
         if not 1 <= averaged_layers <= bert.config.num_hidden_layers:
             raise ConfigError(
-                f'averaged_layers={averaged_layers}, but the model in {folder} has {bert.config.num_hidden_layers} layers.'
+                f"averaged_layers={averaged_layers}, but the model in '{folder}' has "
+                f'{bert.config.num_hidden_layers} layers. Take one of these numbers.'
             )
         if checkpointing:
             # transformers 5 has another name for it.
@@ -145,7 +146,8 @@ class TokenLanguageModel(BaseModule):
         """States of B texts, padded with the tokenizer's padding id at their ends; cut to the longest."""
         is_token_BL = ids_BL != self.tokenizer.pad_id
         longest = int(is_token_BL.sum(1).max())
-        return self.language_backbone.body(ids_BL[:, :longest], is_token_BL[:, :longest])
+        states: Any = self.language_backbone.body
+        return states(ids_BL[:, :longest], is_token_BL[:, :longest])
 
     def encode(self, prompts: Sequence[Prompt]) -> list[PromptTokens]:
         """Prompts as detectors ask for them when testing, each read alone.
