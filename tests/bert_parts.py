@@ -15,13 +15,14 @@ WIDTH = 32
 
 
 def bert_folder(folder: Path, weights: bool = True, **shape: Any) -> Path:
-    """``config.json`` and ``vocab.txt`` of BERT, made small, with random weights or without any."""
+    """``config.json`` and ``vocab.txt`` of BERT, made small and without dropout, with random weights or none."""
     import transformers
 
     # Saving shows a bar of its progress.
     transformers.utils.logging.disable_progress_bar()
     size = dict(hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48)
-    config = transformers.BertConfig(**(size | shape))
+    certain = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    config = transformers.BertConfig(**(size | certain | shape))
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(packaged_file(MINILM, f'{MINILM_FOLDER}/vocab.txt'), folder)
     if weights:

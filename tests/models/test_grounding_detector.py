@@ -65,7 +65,7 @@ def ours(**changes: Any) -> nn.Module:
     model.init_weights()
     torch.manual_seed(0)
     scatter_weights(model.bbox_head)
-    return without_chance(model)
+    return model
 
 
 def theirs(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
@@ -75,7 +75,7 @@ def theirs(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
     config = dict(type='GLIP', bbox_head=bbox_head, language_model=dict(type='BertModel', name=folder), **settings)
     monkeypatch.setattr(BertModel, 'forward', read_captions)
     with DefaultScope.overwrite_default_scope('mmdet'):
-        return without_chance(MODELS.build(ConfigDict({**config, **parts()})))
+        return MODELS.build(ConfigDict({**config, **parts()}))
 
 
 def read_captions(self: Any, captions: list[str]) -> dict:
@@ -83,13 +83,6 @@ def read_captions(self: Any, captions: list[str]) -> dict:
     told = self.tokenizer(list(captions), max_length=256, padding='max_length', truncation=True, return_tensors='pt')
     asked = dict(input_ids=told.input_ids, attention_mask=told.attention_mask, position_ids=None, token_type_ids=None)
     return self.language_backbone(asked)
-
-
-def without_chance(model: nn.Module) -> nn.Module:
-    for part in model.modules():
-        if isinstance(part, nn.Dropout):
-            part.p = 0.0
-    return model
 
 
 def batch(vocabularies: list[Vocabulary], **more: Any) -> dict:
