@@ -10,6 +10,7 @@ from PIL import Image
 from recipes import ROOT, SIDE, tiny_recipe
 
 from vlm_dense.registry import DATASETS
+from vlm_dense.text.vocabulary import Vocabulary
 
 
 def annotations(names: list[str], files: list[str], lvis: bool) -> dict:
@@ -39,15 +40,17 @@ def annotations(names: list[str], files: list[str], lvis: bool) -> dict:
 def write_boxes_data(root: Path) -> None:
     """LVIS's and COCO's folders with two pictures each."""
     words = json.loads((ROOT / 'vlm_dense/datasets/vocabularies/ovcoco.json').read_text())['words']
+    coco = [*words, *(word for word in Vocabulary.from_dataset('coco').words if word not in words)]
     generator = np.random.default_rng(0)
     for data, names, files in (
         ('lvis_v1', ['aerosol_can', 'abacus', 'air_conditioner'], ['lvis_v1_train.json', 'lvis_v1_val.json']),
-        ('coco', words, ['instances_train2017.json', 'instances_val2017_all_2.json']),
+        ('coco', coco, ['instances_train2017.json', 'instances_val2017.json', 'instances_val2017_all_2.json']),
     ):
         folder = root / 'data' / data
         (folder / 'annotations').mkdir(parents=True)
-        for split, file in zip(('train2017', 'val2017'), files, strict=True):
-            (folder / split).mkdir()
+        for file in files:
+            split = 'train2017' if 'train' in file else 'val2017'
+            (folder / split).mkdir(exist_ok=True)
             pictures = [f'{split}/{number}.jpg' for number in range(2)]
             for picture in pictures:
                 Image.fromarray(generator.integers(0, 255, (SIDE, SIDE, 3), np.uint8)).save(folder / picture)
@@ -114,9 +117,58 @@ def write_coco_stuff_data(root: Path) -> None:
         Image.fromarray(labels).save(maps / f'{number}_labelTrainIds.png')
 
 
+def write_grounding_data(root: Path) -> None:
+    """Folders of Objects365, of one's own boxes and of Flickr30k Entities, with two pictures in each part."""
+    generator = np.random.default_rng(0)
+    for data, names, files in (
+        ('objects365v1', ['Person', 'Sneakers', 'Chair'], {'train': 'annotations/objects365_train.json'}),
+        ('custom', ['fish', 'sting ray', 'puffin'], {'train': 'train.json', 'valid': 'valid.json'}),
+        ('flickr30k_entities', [], {'flickr30k_images': ''}),
+    ):
+        folder = root / 'data' / data
+        for part, file in files.items():
+            (folder / part).mkdir(parents=True)
+            for number in range(2):
+                picture = generator.integers(0, 255, (SIDE, SIDE, 3), np.uint8)
+                Image.fromarray(picture).save(folder / part / f'{number}.jpg')
+            if file:
+                (folder / file).parent.mkdir(exist_ok=True)
+                content = annotations(names, [f'{number}.jpg' for number in range(2)], lvis=False)
+                (folder / file).write_text(json.dumps(content))
+    caption = 'A man feeds a small dog'
+    images = [
+        dict(
+            id=n,
+            file_name=f'{n}.jpg',
+            caption=caption,
+            width=SIDE,
+            height=SIDE,
+            tokens_positive_eval=[[[0, 5]], [[12, 23]]],
+        )
+        for n in range(2)
+    ]
+    boxes = [
+        dict(
+            id=2 * n + k,
+            image_id=n,
+            bbox=[8 + 20 * k, 8, 40, 40],
+            area=1600,
+            iscrowd=0,
+            category_id=1,
+            tokens_positive=[place],
+        )
+        for n in range(2)
+        for k, place in enumerate(([0, 5], [12, 23]))
+    ]
+    for part in ('train', 'val', 'test'):
+        content = dict(images=images, annotations=boxes, categories=[dict(id=1, name='object')])
+        (root / 'data' / 'flickr30k_entities' / f'final_flickr_separateGT_{part}.json').write_text(json.dumps(content))
+
+
 def write_data(root: Path, pictures_root: Path) -> None:
     """Data for every recipe of configs/."""
     write_boxes_data(root)
+    write_grounding_data(root)
     write_region_bank(root)
     write_ade20k_data(root)
     write_phrasecut_data(root)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bert_parts import WIDTH, tiny_bert
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from recipe_parts import CLIP_WIDTH, tiny_clip_resnet, tiny_clip_vit
@@ -98,6 +99,23 @@ def shrink_fvlm(config: Config) -> None:
         classifier.background.bank = dict(type='vlm_dense.HashedBank')
 
 
+def shrink_glip(config: Config) -> None:
+    """Swin, BERT and the dynamic head, fused or not."""
+    model = config.model
+    model.backbone.update(embed_dims=16, depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8], window_size=3, init_cfg=None)
+    model.neck.update(in_channels=[32, 64, 128], out_channels=32)
+    model.bbox_head.update(in_channels=32, feat_channels=32, num_blocks=1)
+    model.bbox_head.text = dict(width=WIDTH, num_heads=2, intermediate=48)
+    model.language_model.update(model=str(tiny_bert()), pretrained=True)
+    model.test_cfg.update(nms_pre=20, max_per_img=20, score_thr=0.0)
+    for loader in loaders_of(config):
+        for step in loader.dataset.pipeline:
+            if step.type == 'RandomChoiceResize':
+                step.scales = [(SIDE, SIDE)]
+            if step.type == 'FixScaleResize':
+                step.scale = (SIDE, SIDE)
+
+
 def shrink_lseg(config: Config) -> None:
     """ViT with the DPT decoder."""
     model = config.model
@@ -163,6 +181,7 @@ SHRINKS = {
     'clearclip_': shrink_dense_clip,
     'clipseg_rd64': shrink_film,
     'fvlm_rn50': shrink_fvlm,
+    'glip_swin': shrink_glip,
     'lseg_vit': shrink_lseg,
     'maskclip_': shrink_dense_clip,
     'proxyclip_': shrink_dense_clip,

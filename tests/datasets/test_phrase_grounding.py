@@ -75,6 +75,10 @@ def test_every_sample_asks_for_its_own_phrases(load):
     assert sample.vocabulary.words == ('A man', 'a dog', 'two dogs')
     assert phrase_vocabulary(sample.phrases)[1] == [0, 1, 2, 0]
     assert sample.phrase_boxes[1] == [[40, 10, 50, 20]], 'pixels of the picture, not of the resized one'
+    assert sample.prompt.text == sample.text
+    said = [[sample.text[start:end] for start, end in spans] for spans in sample.prompt.spans]
+    assert [words[0] for words in said] == list(sample.vocabulary.words)
+    assert len(said[0]) == 2, 'the phrase that stands twice is one word with two places'
     del sample.phrases
     with pytest.raises(ConfigError, match=r'a\.jpg brings no phrases'):
         AttachVocabulary().transform(dict(data_samples=sample))

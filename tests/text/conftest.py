@@ -9,6 +9,11 @@ import pytest
 import torch
 from text_support import HashEncoder
 
+from vlm_dense.checkpoints.packages import MINILM, MINILM_FOLDER, packaged_file
+from vlm_dense.text.encoders.hf_folder import SentenceSettings
+from vlm_dense.text.encoders.hf_model import load_hf_tokenizer
+from vlm_dense.text.encoders.tokens import HubTokenizer
+
 TINY_CLIP = 'vlm-dense-text-tiny'
 CORPUS = ['a photo of a cat.', 'a photo of two dogs in the snow', 'säge, a traffic light; the owl', '猫と犬 xyz x']
 TEXT_CFG = {'context_length': 16, 'vocab_size': 49408, 'width': 64, 'heads': 2, 'layers': 2}
@@ -45,6 +50,12 @@ def tiny_clip(add_clip: Callable[..., str]) -> str:
 def bridge_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Keeps the embeddings of the 1000 class names, which take seconds to make."""
     return str(tmp_path_factory.mktemp('bridge'))
+
+
+@pytest.fixture(scope='session')
+def bert_tokenizer() -> HubTokenizer:
+    """BERT's own vocabulary, which the sentence encoder's package brings."""
+    return load_hf_tokenizer(SentenceSettings(packaged_file(MINILM, MINILM_FOLDER)), 256)
 
 
 @pytest.fixture

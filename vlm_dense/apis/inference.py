@@ -132,6 +132,8 @@ def _trained_words(pipeline: Sequence[dict]) -> frozenset[str]:
     """Words with boxes or masks in training, as the config's own test vocabulary tells."""
     for step in pipeline:
         if last_name(step) == 'AttachVocabulary':
+            if step.get('vocabulary') is None:
+                return frozenset()  # every picture brings its own phrases
             vocabulary = Vocabulary.build(step['vocabulary'])
             return frozenset(w for w, is_base in zip(vocabulary.words, vocabulary.is_base, strict=True) if is_base)
     raise ConfigError('the test pipeline has no vlm_dense.AttachVocabulary; put one last in it.')

@@ -10,10 +10,12 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from vlm_dense.checkpoints.adapters.detectors import to_detector
 from vlm_dense.checkpoints.reading import read_checkpoint
 from vlm_dense.errors import CheckpointError
 
 NUM_SHOWN = 5
+SECTIONS = ('state_dict', 'model')
 WRAPPER_PREFIX = 'module.'  # what DistributedDataParallel puts before every name
 
 
@@ -108,7 +110,7 @@ def load_state(
         CheckpointError: If the file cannot be read safely, if nothing in it fits, or, with ``strict``, if
             something is missing or has another shape.
     """
-    weights = weights_of(read_checkpoint(path, map_location))
+    weights = detector_weights(read_checkpoint(path, map_location))
     coverage = check_coverage(model.state_dict(), weights, f"'{path}'")
     # Modules may rename old names while they load, so the model gets all names and has the last word on them.
     usable = OrderedDict((name, weight) for name, weight in weights.items() if name not in coverage.mismatched)
@@ -123,12 +125,20 @@ def load_state(
     return coverage
 
 
+def detector_weights(checkpoint: Mapping[str, Any]) -> OrderedDict[str, Tensor]:
+    """As `weights_of`, with the names of this library's detectors where another project's layout is recognised."""
+    weights = weights_of(checkpoint)
+    renamed = to_detector(weights)
+    return weights if renamed is weights else OrderedDict(renamed)
+
+
 def weights_of(checkpoint: Mapping[str, Any]) -> OrderedDict[str, Tensor]:
-    """The tensors of a checkpoint: under ``state_dict``, or the checkpoint itself; wrapper prefixes removed."""
-    state = checkpoint.get('state_dict', checkpoint)
+    """The tensors of a checkpoint: under ``state_dict``, under ``model``, or itself; wrapper prefixes removed."""
+    sections = [checkpoint.get(name) for name in SECTIONS]
+    state = next((section for section in sections if isinstance(section, Mapping)), checkpoint)
     weights = OrderedDict(
         (name.removeprefix(WRAPPER_PREFIX), weight) for name, weight in state.items() if isinstance(weight, Tensor)
     )
     if hasattr(state, '_metadata'):
-        weights._metadata = state._metadata  # type: ignore[attr-defined]
+        weights._metadata = state._metadata  # type: ignore[attr-defined,union-attr]
     return weights

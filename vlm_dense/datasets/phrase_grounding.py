@@ -27,10 +27,11 @@ class PhraseGroundingDataset(PictureErrors, BaseDataset):
     are not in that list, and sentences with an empty list, of which nothing can be asked, are left out. Otherwise the
     caption as a whole is the phrase.
 
-    An entry has ``phrases``, strings as they stand in the caption, and ``phrase_boxes``, for each phrase its boxes xyxy
-    in pixels of the picture; ``instances`` holds all boxes with the phrase's row in `phrase_vocabulary` as label.
-    Both are kept by the packing step of whatever pipeline the data set is given, and ``vlm_dense.AttachVocabulary()``
-    asks a detector for the phrases.
+    An entry has the caption as ``text``, ``phrases``, strings as they stand in it, ``phrase_places``, for each phrase
+    the characters where it stands (end excluded), and ``phrase_boxes``, its boxes xyxy in pixels of the picture;
+    ``instances`` holds all boxes with the phrase's row in `phrase_vocabulary` as label. All are kept by the packing
+    step of whatever pipeline the data set is given, and ``vlm_dense.AttachVocabulary()`` asks a detector for the
+    phrases.
 
     Args:
         remedy: Last part of the messages about missing or damaged files: how to get the data.
@@ -49,7 +50,7 @@ class PhraseGroundingDataset(PictureErrors, BaseDataset):
         for step in self.pipeline.transforms:
             # Any recipe's pipeline serves, though it was written without phrases.
             if hasattr(step, 'meta_keys'):
-                step.meta_keys = (*step.meta_keys, 'phrases', 'phrase_boxes')
+                step.meta_keys = (*step.meta_keys, 'text', 'phrases', 'phrase_places', 'phrase_boxes')
 
     def load_data_list(self) -> list[dict]:
         """Read the sentences in the order of their ids."""
@@ -80,11 +81,13 @@ class PhraseGroundingDataset(PictureErrors, BaseDataset):
         caption = image['caption']
         if 'tokens_positive_eval' in image:
             places = [{tuple(place) for place in phrase} for phrase in image['tokens_positive_eval']]
-            phrases = [' '.join(caption[start:stop] for start, stop in sorted(phrase)) for phrase in places]
+            phrase_places = [tuple(sorted(phrase)) for phrase in places]
+            phrases = [' '.join(caption[start:stop] for start, stop in phrase) for phrase in phrase_places]
             owners = [{tuple(place) for place in annotation['tokens_positive']} for annotation in annotations]
             rows = [[row for row, owner in enumerate(owners) if phrase & owner] for phrase in places]
         else:
             phrases, rows = [caption], [list(range(len(annotations)))]
+            phrase_places = [((0, len(caption)),)]
         where = f'{self.ann_file}: sentence {image["id"]} ({caption!r})'
         for phrase, own in zip(phrases, rows, strict=True):
             if not own:
@@ -103,6 +106,7 @@ class PhraseGroundingDataset(PictureErrors, BaseDataset):
             width=int(image['width']),
             text=caption,
             phrases=tuple(phrases),
+            phrase_places=phrase_places,
             phrase_boxes=phrase_boxes,
             instances=[
                 dict(bbox=box, bbox_label=label, ignore_flag=0)

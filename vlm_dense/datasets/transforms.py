@@ -7,6 +7,7 @@ from mmcv.transforms import BaseTransform
 from vlm_dense.errors import ConfigError
 from vlm_dense.registry import TRANSFORMS
 from vlm_dense.text.phrase_vocabulary import phrase_vocabulary
+from vlm_dense.text.prompt_packing import caption_prompt
 from vlm_dense.text.vocabulary import Vocabulary
 
 
@@ -18,6 +19,7 @@ class AttachVocabulary(BaseTransform):
     a data set of base boxes takes ``dict(file=..., only='base')`` here and in its own ``vocabulary``.
 
     Without a vocabulary every sample asks for the ``phrases`` in its metainfo, which `PhraseGroundingDataset` gives.
+    Where their places in the sentence are known too, it is attached as ``prompt``, for models that read it whole.
 
     Args:
         vocabulary: Anything ``Vocabulary.build`` accepts, or None.
@@ -42,17 +44,24 @@ class AttachVocabulary(BaseTransform):
                 'PackSegInputs.'
             )
         sample = results['data_samples']
-        sample.set_metainfo({'vocabulary': self.vocabulary or self._own_phrases(sample)})
+        sample.set_metainfo(self._own_phrases(sample) if self.vocabulary is None else {'vocabulary': self.vocabulary})
         return results
 
-    def _own_phrases(self, sample: Any) -> Vocabulary:
+    def _own_phrases(self, sample: Any) -> dict[str, Any]:
         phrases = sample.get('phrases')
         if not phrases:
             raise ConfigError(
                 f'AttachVocabulary has no words, and {sample.get("img_path", "the sample")} brings no phrases; give '
                 'vocabulary=..., or a data set whose samples have phrases.'
             )
-        return phrase_vocabulary(phrases)[0]
+        vocabulary, rows = phrase_vocabulary(phrases)
+        places = sample.get('phrase_places')
+        if places is None:
+            return {'vocabulary': vocabulary}
+        spans: list[list[tuple[int, int]]] = [[] for _ in vocabulary.words]
+        for row, own in zip(rows, places, strict=True):
+            spans[row].extend(own)
+        return {'vocabulary': vocabulary, 'prompt': caption_prompt(sample.get('text'), spans)}
 
     def __repr__(self) -> str:
         asked = 'phrases of the sample' if self.vocabulary is None else f'{len(self.vocabulary)} words'

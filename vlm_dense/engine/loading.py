@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from vlm_dense.checkpoints.coverage import Coverage, check_coverage, some, weights_of
+from vlm_dense.checkpoints.coverage import Coverage, check_coverage, detector_weights, some
 from vlm_dense.errors import CheckpointError
 
 
@@ -32,7 +32,7 @@ def fill_model(
     Raises:
         CheckpointError: If nothing fits, or with ``whole`` if a parameter is missing or has another shape.
     """
-    weights: OrderedDict[str, Tensor] = weights_of(checkpoint)
+    weights: OrderedDict[str, Tensor] = detector_weights(checkpoint)
     for pattern, replacement in revise_keys:
         renamed = OrderedDict((re.sub(pattern, replacement, name), weight) for name, weight in weights.items())
         renamed._metadata = getattr(weights, '_metadata', OrderedDict())  # type: ignore[attr-defined]

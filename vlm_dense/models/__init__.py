@@ -3,7 +3,7 @@
 from vlm_dense import checkpoints
 from vlm_dense.models import branches, decode_heads, detectors, heads, language, losses, necks, segmentors
 from vlm_dense.models.classifiers import EmbeddingClassifier, LinearClassifier, score_ensemble
-from vlm_dense.models.detectors import OVTwoStageDetector
+from vlm_dense.models.detectors import GroundingDetector, OVTwoStageDetector
 from vlm_dense.models.requests import WordRows, vocabulary_of, words_of
 
 # mmengine's checkpoints load without running code from here on.
@@ -11,6 +11,7 @@ checkpoints.install()
 
 __all__ = [
     'EmbeddingClassifier',
+    'GroundingDetector',
     'LinearClassifier',
     'OVTwoStageDetector',
     'WordRows',

@@ -7,7 +7,19 @@ depends on the padding. So prediction takes the padding off again and goes throu
 from collections.abc import Iterator, Sequence
 
 import torch
+from mmengine.structures import BaseDataElement
 from torch import Tensor
+
+
+def alone(image_3HW: Tensor, data_sample: BaseDataElement) -> Tensor:
+    """A picture of a batch with no more padding than it would have alone.
+
+    Args:
+        image_3HW: As the batch holds it.
+        data_sample: Its ``pad_shape`` is the size that the preprocessor's divisor asks for.
+    """
+    height, width = data_sample.metainfo.get('pad_shape', image_3HW.shape[1:])[:2]
+    return image_3HW[:, :height, :width]
 
 
 def by_size(pictures: Sequence[Tensor]) -> Iterator[tuple[list[int], Tensor]]:

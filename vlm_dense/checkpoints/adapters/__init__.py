@@ -1,10 +1,12 @@
-"""From the names that other projects give to CLIP's weights to those of open_clip."""
+"""From the names that other projects give to weights to those of open_clip and of this library."""
 
 from collections.abc import Mapping
 
 from torch import Tensor
 
+from vlm_dense.checkpoints.adapters.detectors import to_detector
 from vlm_dense.checkpoints.adapters.film_decoder import to_film_segmentor
+from vlm_dense.checkpoints.adapters.grounding_release import from_grounding_release, is_grounding_release
 from vlm_dense.checkpoints.adapters.hf_clip import from_hf_clip, is_hf_clip
 from vlm_dense.checkpoints.adapters.openai_clip import from_openai_clip, is_openai_clip
 
@@ -22,4 +24,14 @@ def to_open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(weights)
 
 
-__all__ = ['from_hf_clip', 'from_openai_clip', 'is_hf_clip', 'is_openai_clip', 'to_film_segmentor', 'to_open_clip']
+__all__ = [
+    'from_grounding_release',
+    'from_hf_clip',
+    'from_openai_clip',
+    'is_grounding_release',
+    'is_hf_clip',
+    'is_openai_clip',
+    'to_detector',
+    'to_film_segmentor',
+    'to_open_clip',
+]

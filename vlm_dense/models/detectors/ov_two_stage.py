@@ -18,7 +18,7 @@ from vlm_dense.errors import ConfigError
 from vlm_dense.models.branches.base import Branch
 from vlm_dense.models.detectors.named_batches import BOXES, named_batches, pictures_of
 from vlm_dense.models.requests import WordRows, vocabulary_of
-from vlm_dense.models.sizes import by_size
+from vlm_dense.models.sizes import alone, by_size
 from vlm_dense.registry import MODELS
 from vlm_dense.text.vocabulary import Vocabulary
 from vlm_dense.vlms import TowerBackbone
@@ -178,7 +178,7 @@ class OVTwoStageDetector(TwoStageDetector):
         """
         words = self.word_rows(vocabulary_of(batch_data_samples), batch_inputs.device)
         pairs = zip(batch_inputs, batch_data_samples, strict=True)
-        for rows, images_B3HW in by_size([_alone(*pair) for pair in pairs]):
+        for rows, images_B3HW in by_size([alone(*pair) for pair in pairs]):
             samples = [batch_data_samples[row] for row in rows]
             self.add_pred_to_datasample(samples, self._detect(images_B3HW, samples, words, rescale))
         return batch_data_samples
@@ -203,12 +203,6 @@ class OVTwoStageDetector(TwoStageDetector):
         maps, roi_maps, _ = self.features(batch_inputs)
         proposals = self.rpn_head.predict(maps, batch_data_samples, rescale=False)
         return (self.roi_head.forward(roi_maps, proposals),)
-
-
-def _alone(image_3HW: Tensor, data_sample: DetDataSample) -> Tensor:
-    """A picture of a batch with no more padding than it would have alone."""
-    height, width = data_sample.metainfo.get('pad_shape', image_3HW.shape[1:])[:2]
-    return image_3HW[:, :height, :width]
 
 
 def without_classes(data_sample: DetDataSample) -> DetDataSample:

@@ -69,13 +69,18 @@ def read_sentence_settings(folder: Path) -> SentenceSettings:
     )
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The files of weights in a model's folder, of one kind; empty where there are none."""
+    return next((found for pattern in WEIGHTS if (found := sorted(folder.glob(pattern)))), [])
+
+
 def folder_fingerprint(folder: Path) -> str:
     """SHA-256 of the weights, the tokenizer and the configuration in a model's folder, joined by colons.
 
     Raises:
         MissingFileError: If there are no weights.
     """
-    weights = next((found for pattern in WEIGHTS if (found := sorted(folder.glob(pattern)))), None)
+    weights = weight_files(folder)
     if not weights:
         raise MissingFileError(f"there are no weights in '{folder}'. Put model.safetensors there.")
     named = [folder / name for name in HASHED if (folder / name).is_file()]

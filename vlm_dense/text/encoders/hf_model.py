@@ -1,7 +1,7 @@
 """Hugging Face text models (BERT, RoBERTa, XLM-R, MPNet, MiniLM) as a module."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vlm_dense.checkpoints.coverage import some
 from vlm_dense.checkpoints.switches import offline
 from vlm_dense.errors import CheckpointError, ConfigError, MissingFileError
 from vlm_dense.registry import MODELS
@@ -184,21 +185,33 @@ def check_attention(attention: str | None) -> None:
         raise ConfigError(f"attention='{attention}': write {' or '.join(repr(name) for name in ATTENTIONS)}.")
 
 
-def load_hf_model(folder: Path, attention: str | None = None) -> Any:
+def load_hf_model(folder: Path, attention: str | None = None, weights: bool = True, **options: Any) -> Any:
     """Read a model in float32 on the CPU, in eval mode.
+
+    Args:
+        folder: Its files.
+        attention: One of `ATTENTIONS`, or None.
+        weights: Whether its weights are read; without, they are random and ``config.json`` is enough.
+        options: Arguments of the model's own class.
 
     Raises:
         CheckpointError: If the files do not make a model.
         ConfigError: If the model knows no such attention.
     """
     from safetensors import SafetensorError
-    from transformers import AutoModel
+    from transformers import AutoConfig, AutoModel
 
+    settings = dict(dtype=torch.float32, attn_implementation=attention, **options)
     try:
-        with offline(), _no_progress_bar():
-            model = AutoModel.from_pretrained(
-                folder, local_files_only=True, dtype=torch.float32, attn_implementation=attention
-            )
+        with offline(), _silent():
+            if weights:
+                model, told = AutoModel.from_pretrained(
+                    folder, local_files_only=True, output_loading_info=True, **settings
+                )
+                _check_missing(model, told['missing_keys'], folder)
+            else:
+                config = AutoConfig.from_pretrained(folder, local_files_only=True)
+                model = AutoModel.from_config(config, **settings)
     except (OSError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"'{folder}' does not load as a text model: {error}") from error
     except ValueError as error:
@@ -234,14 +247,26 @@ def load_hf_tokenizer(settings: SentenceSettings, max_tokens: int | None = None)
     return HubTokenizer(tokenizer, limit, str.lower if settings.lower_case else None)
 
 
+def _check_missing(model: Any, missing: Iterable[str], folder: Path) -> None:
+    """Refuse files that leave weights at random; a pooler that they lack is taken out of the model."""
+    names = sorted(missing)
+    if lacking := [name for name in names if not name.startswith('pooler.')]:
+        raise CheckpointError(f"'{folder}' lacks the weights {some(lacking)}. Copy the model's folder again.")
+    if names:
+        model.pooler = None
+
+
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def _silent() -> Iterator[None]:
+    """Without progress bars and lists of weights: heads that a file has besides are nobody's concern here."""
     from transformers.utils import logging
 
-    enabled = logging.is_progress_bar_enabled()
+    enabled, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if enabled:
             logging.enable_progress_bar()

@@ -1,0 +1,5 @@
+"""Heads that ground words in a picture: regions are compared with the tokens of a text."""
+
+from vlm_dense.models.heads.grounding.grounding_head import GroundingHead
+
+__all__ = ['GroundingHead']
