@@ -62,9 +62,16 @@ class GroundingHead(ATSSHead):
         aux_regions: Literal['pyramid', 'tower'] = 'pyramid',
         **head: Any,
     ) -> None:
-        head.setdefault('init_cfg', dict(type='Normal', layer='Conv2d', std=0.01))
+        init_cfg = head.pop('init_cfg', dict(type='Normal', layer='Conv2d', std=0.01))
         # The vocabulary comes with the request; the parent only wants to know that there is one.
-        super().__init__(num_classes=1, in_channels=in_channels, feat_channels=feat_channels, **head)
+        super().__init__(
+            num_classes=1,
+            in_channels=in_channels,
+            feat_channels=feat_channels,
+            reg_decoded_bbox=True,
+            init_cfg=init_cfg,
+            **head,
+        )
         if self.num_base_priors != 1:
             raise ConfigError(
                 f'GroundingHead: the anchor generator gives {self.num_base_priors} anchors per place; '
