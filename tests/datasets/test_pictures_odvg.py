@@ -44,7 +44,9 @@ def test_the_checker_finds_nothing_and_training_has_base_words_only(picture_set)
         options = CheckOptions(pictures=picture_set)
         assert len(check_annotations(picture_set / f'{part}_odvg.jsonl', options)) == 0
     phrases = {
-        region['phrase'] for entry in lines(picture_set / 'train_odvg.jsonl') for region in entry['grounding']['regions']
+        region['phrase']
+        for entry in lines(picture_set / 'train_odvg.jsonl')
+        for region in entry['grounding']['regions']
     }
     assert phrases <= set(Vocabulary.from_words(base).words)
 

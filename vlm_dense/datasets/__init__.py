@@ -1,6 +1,7 @@
 """Data sets with words, their transforms, and the built-in pictures."""
 
 from vlm_dense.datasets.detection import VocabularyCocoDataset
+from vlm_dense.datasets.grounding import GroundingDataset
 from vlm_dense.datasets.load_label_map import LoadLabelMap
 from vlm_dense.datasets.odinw import OdinwSet, odinw_sets
 from vlm_dense.datasets.phrase_cut import PhraseCutDataset
@@ -12,6 +13,7 @@ from vlm_dense.datasets.vocabularies import vocabulary_path
 
 __all__ = [
     'AttachVocabulary',
+    'GroundingDataset',
     'LoadLabelMap',
     'LoadPhraseMask',
     'OdinwSet',
