@@ -145,7 +145,7 @@ def test_a_wrong_line_is_named(load, line, message):
 
 
 def test_names_without_a_vocabulary_and_missing_files(load, tmp_path):
-    with pytest.raises(DataError, match='line 1: has class names, of which .* give it a vocabulary'):
+    with pytest.raises(DataError, match=r'line 1: has class names, of which .* give it a vocabulary'):
         load(detection(A), vocabulary=None).get_data_info(0)
     data = load(detection(A, name='gone.png'), pipeline=PIPELINE)
     with pytest.raises(MissingFileError, match=r'gone\.png does not exist; check'):

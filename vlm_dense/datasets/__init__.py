@@ -1,6 +1,7 @@
 """Data sets with words, their transforms, and the built-in pictures."""
 
 from vlm_dense.datasets.detection import VocabularyCocoDataset
+from vlm_dense.datasets.detection_as_grounding import DetectionAsGrounding
 from vlm_dense.datasets.grounding import GroundingDataset
 from vlm_dense.datasets.load_label_map import LoadLabelMap
 from vlm_dense.datasets.odinw import OdinwSet, odinw_sets
@@ -10,9 +11,11 @@ from vlm_dense.datasets.phrase_mask import LoadPhraseMask
 from vlm_dense.datasets.segmentation import VocabularySegDataset
 from vlm_dense.datasets.transforms import AttachVocabulary
 from vlm_dense.datasets.vocabularies import vocabulary_path
+from vlm_dense.datasets.weighted_mix import WeightedMix
 
 __all__ = [
     'AttachVocabulary',
+    'DetectionAsGrounding',
     'GroundingDataset',
     'LoadLabelMap',
     'LoadPhraseMask',
@@ -21,6 +24,7 @@ __all__ = [
     'PhraseGroundingDataset',
     'VocabularyCocoDataset',
     'VocabularySegDataset',
+    'WeightedMix',
     'odinw_sets',
     'vocabulary_path',
 ]

@@ -44,7 +44,7 @@ def caption_rows(caption: str, regions: Sequence[Mapping[str, Any]]) -> CaptionR
     phrase_at: dict[Span, str] = {}
     for region in regions:
         spans = places_of(region, caption)
-        phrase_at |= {span: region['phrase'] for span in spans}
+        phrase_at |= dict.fromkeys(spans, region['phrase'])
         for box in boxes_of(region):
             places.setdefault(tuple(map(float, box)), set()).update(spans)
     keys = sorted({tuple(sorted(spans)) for spans in places.values()})
