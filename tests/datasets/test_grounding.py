@@ -174,10 +174,10 @@ def test_lines_are_found_across_pieces(tmp_path, monkeypatch):
     assert line_starts(str(tmp_path / 'x'), '').tolist() == [0, 9, 19]
 
 
-def test_a_worker_started_anew_reads_it_and_samples_keep_the_words(load):
+def test_another_process_reads_it_and_samples_keep_the_words(load):
     data = load(detection(A), grounding((A, [MAN])), pipeline=[*PIPELINE, PACK])
     assert len(pickle.dumps(data.data_list)) < 300
-    loader = DataLoader(data, 1, num_workers=1, multiprocessing_context='spawn', collate_fn=list)
+    loader = DataLoader(pickle.loads(pickle.dumps(data)), 1, num_workers=1, collate_fn=list)
     names, caption = (batch[0]['data_samples'] for batch in loader)
     assert names.vocabulary.words == WORDS
     assert caption.prompt.text == CAPTION

@@ -9,12 +9,14 @@ from vlm_dense.datasets.phrase_cut import PhraseCutDataset
 from vlm_dense.datasets.phrase_grounding import PhraseGroundingDataset
 from vlm_dense.datasets.phrase_mask import LoadPhraseMask
 from vlm_dense.datasets.segmentation import VocabularySegDataset
+from vlm_dense.datasets.shards.dataset import CaptionShards
 from vlm_dense.datasets.transforms import AttachVocabulary
 from vlm_dense.datasets.vocabularies import vocabulary_path
 from vlm_dense.datasets.weighted_mix import WeightedMix
 
 __all__ = [
     'AttachVocabulary',
+    'CaptionShards',
     'DetectionAsGrounding',
     'GroundingDataset',
     'LoadLabelMap',

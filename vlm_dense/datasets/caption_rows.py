@@ -1,9 +1,11 @@
 """Which words a caption with boxes asks for, and which boxes are whose."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from typing import Any, NamedTuple
 
 from vlm_dense.datasets.odvg_lines import Span, boxes_of, places_of
+from vlm_dense.text.phrases import Phrase, noun_phrases
 from vlm_dense.text.prompt_packing import Prompt, caption_prompt
 from vlm_dense.text.vocabulary import Vocabulary
 from vlm_dense.text.word_checks import normalise_word
@@ -53,6 +55,27 @@ def caption_rows(caption: str, regions: Sequence[Mapping[str, Any]]) -> CaptionR
     labels = [row_of[tuple(sorted(spans))] for spans in places.values()]
     vocabulary = Vocabulary.from_words(names, base=names)
     return CaptionRows(vocabulary, caption_prompt(caption, keys), [list(box) for box in places], labels)
+
+
+def phrase_rows(
+    caption: str, method: str = 'rules', model: str | PathLike[str] | None = None
+) -> tuple[Vocabulary, Prompt]:
+    """The noun phrases of a caption without boxes: a row per phrase, with all its places.
+
+    Args:
+        caption: The whole text; without a noun phrase it is its own, only row.
+        method: As `vlm_dense.text.phrases.noun_phrases` takes it.
+        model: As there.
+
+    Raises:
+        VocabularyError: If the caption is empty or a phrase cannot be a word.
+    """
+    found = noun_phrases(caption, method, model) or [Phrase(caption, 0, len(caption))]
+    places: dict[str, list[Span]] = {}
+    for phrase in found:
+        places.setdefault(normalise_word(phrase.text), []).append((phrase.start, phrase.end))
+    words = Vocabulary.from_words([phrase.text for phrase in found], dedupe=True)
+    return words, caption_prompt(caption, list(places.values()))
 
 
 def distinct_names(names: Iterable[str]) -> list[str]:

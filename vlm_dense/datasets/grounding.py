@@ -15,6 +15,7 @@ from vlm_dense.datasets.caption_rows import caption_rows
 from vlm_dense.datasets.json_lines import line_starts, place_of, read_line
 from vlm_dense.datasets.metainfo import keep_on_samples
 from vlm_dense.datasets.picture_errors import PictureErrors, require_file
+from vlm_dense.datasets.shards.members import picture_path
 from vlm_dense.errors import ConfigError, DataError, VocabularyError
 from vlm_dense.registry import DATASETS
 from vlm_dense.text.vocabulary import Vocabulary
@@ -40,6 +41,8 @@ class GroundingDataset(PictureErrors, BaseDataset):
 
     An entry brings ``vocabulary``, ``prompt`` (captions) and ``absent`` (rows, where listed), which the packing step of
     any pipeline keeps: end the pipeline with ``vlm_dense.DetectionAsGrounding``, which makes prompts of the names.
+
+    A ``filename`` such as '00000.tar#512+20480' is a picture in a shard: first byte and length in bytes.
 
     Boxes with a side under a pixel, or outside their picture, are ignored regions. A line that is wrong is an error
     when it is read; ``vlm-dense data check`` finds all of them before.
@@ -112,9 +115,8 @@ class GroundingDataset(PictureErrors, BaseDataset):
                 'is wrong).'
             )
         size = record['width'], record['height']
-        entry = dict(
-            img_path=str(Path(self.data_prefix.get('img') or '', record['filename'])), width=size[0], height=size[1]
-        )
+        path = picture_path(self.data_prefix.get('img') or '', record['filename'])
+        entry = dict(img_path=path, width=size[0], height=size[1])
         if 'grounding' in record:
             return entry | self._caption(record['grounding'], size)
         return entry | self._detection(record['detection'], size)
