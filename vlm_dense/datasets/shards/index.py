@@ -83,13 +83,13 @@ def read_index(path: str) -> ShardIndex:
     rows = []
     for key, members in samples.items():
         picture = next((members[kind] for kind in PICTURES if kind in members), None)
-        kind = next((kind for kind in CAPTIONS if kind in members), None)
-        if picture is None or kind is None:
+        caption = next((kind for kind in CAPTIONS if kind in members), None)
+        if picture is None or caption is None:
             problems.append(f'{key}: has no {"picture" if picture is None else "caption"}')
-        elif not picture[1] or not members[kind][1]:
+        elif not picture[1] or not members[caption][1]:
             problems.append(f'{key}: its {"caption" if picture[1] else "picture"} is empty')
         else:
-            rows.append((*picture, *members[kind], int(kind == 'json')))
+            rows.append((*picture, *members[caption], int(caption == 'json')))
     return ShardIndex(np.array(rows, np.int64).reshape(-1, 5), problems)
 
 
