@@ -131,6 +131,18 @@ def test_present_words_that_do_not_fit_are_an_error_with_numbers(bert):
         PromptBudget(bert, 513)
 
 
+def test_captions_that_do_not_fit_are_an_error_with_numbers(bert):
+    words = Vocabulary.from_words(['a'])
+    step = DetectionAsGrounding(tokenizer=bert, max_tokens=9)
+    for count, fits in ((7, True), (8, False)):
+        sample = packed((0,), vocabulary=words, prompt=caption_prompt('a ' * count, [[(0, 1)]]))
+        if fits:
+            assert step(sample)['data_samples'].prompt.rows == (0,)
+        else:
+            with pytest.raises(DataError, match=r'caption of a\.png has 10 tokens; the text window has 9\. Split'):
+                step(sample)
+
+
 def test_a_seeded_worker_draws_the_same_again():
     def words(seed):
         worker_init_fn(worker_id=1, num_workers=2, rank=3, seed=seed)

@@ -118,6 +118,20 @@ def test_without_places_a_phrase_is_where_it_stands_as_a_word(load):
     assert load(line).get_data_info(0)['prompt'].spans == (((0, 3),),)
 
 
+def test_phrases_in_pieces_as_mmdets_converters_write_them(load):
+    line = grounding((A, [[0, 1], [2, 5]]), (B, [MAN, DOG]))
+    line['grounding']['regions'][0]['phrase'] = ['a', 'man']
+    line['grounding']['regions'][1]['phrase'] = ['a man', 'a dog']
+    entry = load(line).get_data_info(0)
+    assert entry['vocabulary'].words == ('a man', 'a man, a dog')
+    assert entry['prompt'].spans == (((0, 1), (2, 5)), ((0, 5), (7, 12)))
+    del line['grounding']['regions'][1]['tokens_positive']
+    assert load(line).get_data_info(0)['prompt'].spans[1] == ((0, 5), (7, 12), (17, 22))
+    line['grounding']['regions'][1]['phrase'] = ['a man', 5]
+    with pytest.raises(DataError, match=r"line 1: regions\[1\]: 'phrase' is 5"):
+        load(line).get_data_info(0)
+
+
 def test_boxes_that_mmdet_drops_are_ignored_regions(load):
     entry = load(detection([5, 5, 5.5, 20], [120, 5, 140, 20], A)).get_data_info(0)
     assert [one['ignore_flag'] for one in entry['instances']] == [1, 1, 0]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, NamedTuple
 
-from vlm_dense.datasets.odvg_lines import Span, boxes_of, places_of
+from vlm_dense.datasets.odvg_lines import Span, boxes_of, places_of, text_at
 from vlm_dense.text.phrases import Phrase, noun_phrases
 from vlm_dense.text.prompt_packing import Prompt, caption_prompt
 from vlm_dense.text.vocabulary import Vocabulary
@@ -30,10 +30,11 @@ class CaptionRows(NamedTuple):
 def caption_rows(caption: str, regions: Sequence[Mapping[str, Any]]) -> CaptionRows:
     """One row per set of places in the caption that belongs to a box.
 
-    Places are what GLIP (arXiv:2112.03857) aligns boxes with, not strings. 'a man' here and 'a man' there are two rows
-    where their boxes differ, the second with the word 'a man (2)'; boxes that have both places share a row with both. A
-    box that stands under two phrases, 'a man' and 'the rider', is one box with the places of both and the word
-    'a man, the rider': twice in the list, the two would compete for the same anchors.
+    Words are what the caption has at these places, which are what GLIP (arXiv:2112.03857) aligns boxes with; strings
+    are not. 'a man' here and 'a man' there are two rows where their boxes differ, the second with the word 'a man (2)';
+    boxes that have both places share a row with both. A box that stands under two phrases, 'a man' and 'the rider', is
+    one box with the places of both and the word 'a man, the rider': twice in the list, the two would compete for the
+    same anchors.
 
     Args:
         caption: The whole text.
@@ -43,14 +44,12 @@ def caption_rows(caption: str, regions: Sequence[Mapping[str, Any]]) -> CaptionR
         VocabularyError: If a phrase cannot be a word.
     """
     places: dict[tuple[float, ...], set[Span]] = {}
-    phrase_at: dict[Span, str] = {}
     for region in regions:
         spans = places_of(region, caption)
-        phrase_at |= dict.fromkeys(spans, region['phrase'])
         for box in boxes_of(region):
             places.setdefault(tuple(map(float, box)), set()).update(spans)
     keys = sorted({tuple(sorted(spans)) for spans in places.values()})
-    names = distinct_names(', '.join(dict.fromkeys(phrase_at[span] for span in key)) for key in keys)
+    names = distinct_names(text_at(caption, key) for key in keys)
     row_of = {key: row for row, key in enumerate(keys)}
     labels = [row_of[tuple(sorted(spans))] for spans in places.values()]
     vocabulary = Vocabulary.from_words(names, base=names)

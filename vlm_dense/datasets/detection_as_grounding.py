@@ -78,12 +78,14 @@ class DetectionAsGrounding(BaseTransform):
 
         Raises:
             ConfigError: If there is no data sample yet, or nobody brings a vocabulary.
-            DataError: If the words of a picture do not fit the text window, or it has no word to ask for.
+            DataError: If the words of a picture, or its caption, do not fit the text window, or it has no word to ask
+                for.
         """
         if 'data_samples' not in results:
             raise ConfigError("DetectionAsGrounding found no 'data_samples'; place it last, after PackDetInputs.")
         sample = results['data_samples']
         if sample.get('prompt') is not None:
+            self._check_caption(sample)
             return results
         vocabulary = self.vocabulary or sample.get('vocabulary')
         if vocabulary is None:
@@ -103,6 +105,14 @@ class DetectionAsGrounding(BaseTransform):
             chosen['absent'] = tuple(row for row in absent if row != NOT_ASKED)
         sample.set_metainfo(chosen)
         return results
+
+    def _check_caption(self, sample: Any) -> None:
+        tokens = 0 if self.budget is None else self.budget.count_text(sample.get('prompt').text)
+        if self.budget is not None and tokens > self.budget.max_tokens:
+            raise DataError(
+                f'the caption of {_name(sample)} has {tokens} tokens; the text window has {self.budget.max_tokens}. '
+                'Split the caption and its regions over several lines, or raise max_tokens.'
+            )
 
     def _choose(self, sample: Any, vocabulary: Vocabulary) -> np.ndarray:
         present = np.unique(_labels(sample.gt_instances))

@@ -42,6 +42,14 @@ class PromptBudget:
         """
         return self._marks + sum(map(self._count, names))
 
+    def count_text(self, text: str) -> int:
+        """Tokens of a text as it stands, special tokens included.
+
+        Raises:
+            VocabularyError: If it spells out a special token.
+        """
+        return len(self._tokenizer.ids([text])[0])
+
     def _count(self, name: str) -> int:
         if name not in self._counts:
             self._counts[name] = len(self._tokenizer.ids([name + STOP])[0]) - self._marks

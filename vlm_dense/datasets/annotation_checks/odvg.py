@@ -16,7 +16,7 @@ from vlm_dense.datasets.annotation_checks.records import (
     records,
     text_field,
 )
-from vlm_dense.datasets.odvg_lines import boxes_of, places_of
+from vlm_dense.datasets.odvg_lines import boxes_of, phrases_of, places_of
 
 
 class Labels:
@@ -99,7 +99,7 @@ def _objects(
 def _region(
     region: dict[str, Any], caption: str | None, size: Size | None, place: str, options: CheckOptions, defects: Defects
 ) -> None:
-    phrase = text_field(region, 'phrase', place, defects)
+    phrase = _phrase(region, place, defects)
     spans = region.get('tokens_positive')
     if caption is not None and phrase is not None:
         if spans is None and not places_of(region, caption):
@@ -110,6 +110,13 @@ def _region(
         return
     for box in boxes_of(region):
         check_box(box, size, place, options.box_slack, defects, is_xyxy=True)
+
+
+def _phrase(region: dict[str, Any], place: str, defects: Defects) -> str | None:
+    if field(region, 'phrase', place, defects) is MISSING:
+        return None
+    parts = [text_field({'phrase': part}, 'phrase', place, defects) for part in phrases_of(region)]
+    return None if None in parts else ' '.join(map(str, parts))
 
 
 def _spans_fit(spans: Any, letters: int) -> bool:
