@@ -155,6 +155,7 @@ def agree_on_settings(args: argparse.Namespace, folder: Path, captions: Any) -> 
     Raises:
         ConfigError: If parts of another run, or a result without parts, are in the way.
     """
+    from vlm_dense.checkpoints.packages import file_sha256
     from vlm_dense.engine import read_config
 
     config = json.dumps(read_config(args.config, args.cfg_options).to_dict(), default=str, sort_keys=True)
@@ -166,7 +167,7 @@ def agree_on_settings(args: argparse.Namespace, folder: Path, captions: Any) -> 
         **{name: getattr(args, name) for name in ('score', 'phrases', 'phrase_model', 'damaged', 'save_every')},
     }
     if Path(args.checkpoint).is_file():
-        chosen['checkpoint'] = hashlib.sha256(Path(args.checkpoint).read_bytes()).hexdigest()
+        chosen['checkpoint'] = file_sha256(Path(args.checkpoint))
     noted = folder / SETTINGS
     if noted.is_file():
         earlier = json.loads(noted.read_text(encoding='utf-8'))
