@@ -10,6 +10,7 @@ from PIL import Image
 
 from vlm_dense.apis import Finder, read_picture
 from vlm_dense.errors import CheckpointError, DataError, MissingFileError, VocabularyError
+from vlm_dense.text.prompt_packing import caption_prompt
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 CAT = Path(skimage.data.__file__).parent / 'chelsea.png'
@@ -99,3 +100,13 @@ def test_missing_config_names_it(tmp_path: Path) -> None:
         Finder(tmp_path / 'nowhere.py')
     with pytest.raises(MissingFileError, match='nowhere'):
         Finder(tmp_path / 'nowhere.py', cfg_options={'a': 1})
+
+
+def test_a_caption_reaches_the_detector(detector: Finder, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    step = detector.model.test_step
+    monkeypatch.setattr(detector.model, 'test_step', lambda batch: asked.append(batch) or step(batch))
+    prompt = caption_prompt('a cat sits', [[(2, 5)]])
+    detector.detect(CAT, ['cat'], prompt=prompt)
+    detector.detect(CAT, ['cat'])
+    assert [batch['data_samples'][0].get('prompt') for batch in asked] == [prompt, None]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from vlm_dense.errors import ConfigError, DataError, MissingFileError
 from vlm_dense.models.requests import words_of
 from vlm_dense.registry import MODELS
 from vlm_dense.text import Vocabulary
+from vlm_dense.text.prompt_packing import Prompt
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,11 @@ class Finder:
         self.model.to(device).eval()
 
     def detect(
-        self, picture: str | PathLike[str] | np.ndarray, words: Sequence[str], score_threshold: float = 0.0
+        self,
+        picture: str | PathLike[str] | np.ndarray,
+        words: Sequence[str],
+        score_threshold: float = 0.0,
+        prompt: Prompt | None = None,
     ) -> Found:
         """Boxes (and masks, where the model has a mask head) of the named things, best first.
 
@@ -81,12 +87,13 @@ class Finder:
             picture: A file, or an RGB uint8 array (H, W, 3).
             words: Names to look for, each different.
             score_threshold: Detections scoring less are left out.
+            prompt: The caption in which the words stand, for detectors that read it as a whole; others pass it over.
 
         Raises:
             VocabularyError: If a word is empty or given twice.
             DataError, MissingFileError: If the picture cannot be read.
         """
-        sample = self._ask(picture, words)
+        sample = self._ask(picture, words, prompt)
         instances = sample.pred_instances
         sample.pred_instances = instances = instances[instances.scores >= score_threshold]
         masks = instances.masks.cpu().numpy() if 'masks' in instances else None
@@ -100,23 +107,27 @@ class Finder:
         sample = self._ask(picture, words)
         return sample.pred_sem_seg.data.squeeze(0).cpu().numpy()
 
-    def _ask(self, picture: str | PathLike[str] | np.ndarray, words: Sequence[str]) -> BaseDataElement:
+    def _ask(
+        self, picture: str | PathLike[str] | np.ndarray, words: Sequence[str], prompt: Prompt | None = None
+    ) -> BaseDataElement:
         base = [word for word in words if word in self._trained_words]
         attach = AttachVocabulary(vocabulary=Vocabulary.from_words(words, base=base))
         image_HW3 = picture if isinstance(picture, np.ndarray) else read_picture(picture)
         packed = attach(self._pipeline(dict(img=image_HW3[..., ::-1], img_id=0, img_path='')))
+        if prompt is not None:
+            packed['data_samples'].set_metainfo(dict(prompt=prompt))
         with torch.inference_mode():
             return self.model.test_step(pseudo_collate([packed]))[0]
 
 
-def read_picture(path: str | PathLike[str]) -> np.ndarray:
-    """An RGB uint8 array (H, W, 3).
+def read_picture(path: str | PathLike[str] | BinaryIO) -> np.ndarray:
+    """An RGB uint8 array (H, W, 3) of a file, or of an open one.
 
     Raises:
         MissingFileError: If there is no such file.
         DataError: If it is damaged, or not a picture that Pillow reads.
     """
-    if not Path(path).is_file():
+    if isinstance(path, str | PathLike) and not Path(path).is_file():
         raise MissingFileError(f'picture {path} does not exist; check the path.')
     try:
         # Pillow refuses damaged files; cv2 would fill them with grey.

@@ -16,6 +16,7 @@ from vlm_dense.datasets.annotation_checks.records import (
     records,
     text_field,
 )
+from vlm_dense.datasets.odvg_lines import boxes_of, phrases_of, places_of
 
 
 class Labels:
@@ -98,19 +99,24 @@ def _objects(
 def _region(
     region: dict[str, Any], caption: str | None, size: Size | None, place: str, options: CheckOptions, defects: Defects
 ) -> None:
-    phrase = text_field(region, 'phrase', place, defects)
+    phrase = _phrase(region, place, defects)
     spans = region.get('tokens_positive')
     if caption is not None and phrase is not None:
-        if spans is None and phrase.casefold() not in caption.casefold():
+        if spans is None and not places_of(region, caption):
             defects.add('phrase-not-in-caption', place, f"'{phrase}' is not part of '{caption[:60]}'")
         elif spans is not None and not _spans_fit(spans, len(caption)):
             defects.add('phrase-not-in-caption', place, f'{str(spans)[:60]} is no part of {len(caption)} letters')
-    boxes = field(region, 'bbox', place, defects)
-    if boxes is MISSING:
+    if field(region, 'bbox', place, defects) is MISSING:
         return
-    several = isinstance(boxes, list) and boxes and isinstance(boxes[0], list)
-    for box in boxes if several else [boxes]:
+    for box in boxes_of(region):
         check_box(box, size, place, options.box_slack, defects, is_xyxy=True)
+
+
+def _phrase(region: dict[str, Any], place: str, defects: Defects) -> str | None:
+    if field(region, 'phrase', place, defects) is MISSING:
+        return None
+    parts = [text_field({'phrase': part}, 'phrase', place, defects) for part in phrases_of(region)]
+    return None if None in parts else ' '.join(map(str, parts))
 
 
 def _spans_fit(spans: Any, letters: int) -> bool:
