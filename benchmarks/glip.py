@@ -66,7 +66,9 @@ def compare(work: Path, peer: Path) -> None:
             for round_ in range(rounds + (words < max(ROUNDS))):
                 for name, process in (('ours', ours), ('mmdet', mmdet))[:: 1 if round_ % 2 else -1]:
                     answers[name].append(ask(process, words))
-            seconds = {name: statistics.median(one['seconds'] for one in all_[-rounds:]) for name, all_ in answers.items()}
+            seconds = {
+                name: statistics.median(one['seconds'] for one in all_[-rounds:]) for name, all_ in answers.items()
+            }
             peak = {name: max(one['peak'] for one in all_) for name, all_ in answers.items()}
             difference = largest_difference(*(load(work / f'{name}_{words}.pt') for name in ('ours', 'mmdet')))
             print(
