@@ -58,6 +58,7 @@ def ours(**changes: Any) -> nn.Module:
     bbox_head, settings = head('vlm_dense.GroundingHead', dict(type='vlm_dense.SelectedTokens'), num_blocks=2)
     bbox_head['text'] = dict(width=WIDTH, num_heads=2, intermediate=48)
     bbox_head['early_fuse'] = changes.pop('early_fuse', False)
+    bbox_head.update(changes.pop('bbox_head', {}))
     language = dict(type='vlm_dense.TokenLanguageModel', model=str(tiny_bert()))
     config = dict(type='vlm_dense.GroundingDetector', bbox_head=bbox_head, language_model=language, **settings)
     with DefaultScope.overwrite_default_scope('mmdet'):

@@ -23,7 +23,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from vlm_dense.errors import ConfigError
-from vlm_dense.models.grounding import TextTokens
+from vlm_dense.models.grounding import TextTokens, TextWords
 from vlm_dense.models.heads.grounding.detections import best_of
 from vlm_dense.models.heads.grounding.positive_boxes import centerness
 from vlm_dense.registry import MODELS
@@ -128,8 +128,10 @@ class Probe(nn.Module):
 
     seen: list = []
 
-    def forward(self, region_BNC: torch.Tensor, positive_BNL: torch.Tensor, text: TextTokens) -> dict:
-        self.seen[:] = [region_BNC, positive_BNL, text]
+    def forward(
+        self, region_BNC: torch.Tensor, positive_BNL: torch.Tensor, text: TextTokens, words: TextWords | None
+    ) -> dict:
+        self.seen[:] = [region_BNC, positive_BNL, text, words]
         return {'loss_pairs': region_BNC.sum() * 0 + 2}
 
 
@@ -138,9 +140,11 @@ def test_further_losses_get_regions_and_their_tokens(where: str) -> None:
     MODELS.register_module(name='Probe', module=Probe, force=True)
     aux = {'aux_losses': {'contrast': dict(type='vlm_dense.Probe')}, 'aux_regions': where}
     head, maps, text = ours(fuse=False, width=WIDTH, head=aux), pyramid(width=WIDTH), texts()
-    losses = head.loss(maps, text, trimmed(truths(), 12))
+    said = TextWords(torch.zeros(2, 12, dtype=torch.int64), torch.tensor([True, False]))
+    losses = head.loss(maps, text, trimmed(truths(), 12), said)
     assert losses['contrast.loss_pairs'] == 2
-    region_BNC, positive_BNL, given = Probe.seen
+    region_BNC, positive_BNL, given, words = Probe.seen
+    assert words is said
     assert region_BNC.shape == (2, 257, WIDTH)
     assert positive_BNL.shape == (2, 257, 12)
     assert 0 < positive_BNL.sum() == positive_BNL.count_nonzero()

@@ -6,7 +6,7 @@ from gloo_parts import in_joined_processes
 from torch import distributed, nn
 from torch.nn.functional import normalize
 
-from vlm_dense.models.grounding import TextTokens
+from vlm_dense.models.grounding import TextTokens, TextWords
 from vlm_dense.models.losses.text_keys import NO_KEY, token_keys
 from vlm_dense.registry import MODELS
 
@@ -26,7 +26,14 @@ LONG = 70  # More tokens than one integer has bits.
 def make_loss(**settings):
     torch.manual_seed(3)
     found = MODELS.build(
-        {'type': 'InterImageContrast', 'region_width': REGION, 'text_width': TEXT, 'width': 4, 'chunk': 40, **settings}
+        {
+            'type': 'vlm_dense.InterImageContrast',
+            'region_width': REGION,
+            'text_width': TEXT,
+            'width': 4,
+            'chunk': 40,
+            **settings,
+        }
     )
     found.logit_scale.log.data.fill_(1.0)
     return found
@@ -64,7 +71,8 @@ def batch(numbers):
     token_BLC = padded([one[2] for one in found])
     text = TextTokens(torch.zeros_like(token_BLC), token_BLC, is_token_BL)
     keys_BL = padded([one[3] for one in found], NO_KEY)
-    return torch.stack([one[0] for one in found]), positive_BNL, text, keys_BL, torch.tensor(IS_LIST)[numbers]
+    words = TextWords(keys_BL, torch.tensor(IS_LIST)[numbers])
+    return torch.stack([one[0] for one in found]), positive_BNL, text, words
 
 
 def kind_of_pair(region, token, with_keys):
@@ -102,9 +110,8 @@ def by_loops(module, with_keys):
 def _in_part(rank, split, with_keys):
     module = make_loss()
     joined = nn.parallel.DistributedDataParallel(module) if distributed.is_initialized() else module
-    region_BNC, positive_BNL, text, keys_BL, is_list_B = batch(split[rank])
-    extra = (keys_BL, is_list_B) if with_keys else ()
-    value = joined(region_BNC, positive_BNL, text, *extra)['loss']
+    region_BNC, positive_BNL, text, words = batch(split[rank])
+    value = joined(region_BNC, positive_BNL, text, words if with_keys else None)['loss']
     value.backward()
     return value.detach(), [parameter.grad for parameter in module.parameters()]
 
@@ -135,8 +142,7 @@ def test_at_most_so_many_regions_of_a_picture_are_drawn():
 
 def test_no_positive_region_is_zero_and_keeps_the_graph():
     module = make_loss(loss_weight=2.0)
-    region_BNC, positive_BNL, text, *extra = batch([3])
-    value = module(region_BNC, positive_BNL, text, *extra)['loss']
+    value = module(*batch([3]))['loss']
     value.backward()
     assert value.item() == 0
     assert all(parameter.grad.abs().sum() == 0 for parameter in module.parameters())

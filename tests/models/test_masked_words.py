@@ -13,7 +13,7 @@ SETTINGS = dict(width=12, vocab_size=50, mask_id=MASK, special_ids=(PAD, START, 
 
 
 def make_module(**settings):
-    return MODELS.build({'type': 'MaskedWords', **SETTINGS, **settings})
+    return MODELS.build({'type': 'vlm_dense.MaskedWords', **SETTINGS, **settings})
 
 
 def make_bert():

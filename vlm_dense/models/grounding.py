@@ -34,3 +34,16 @@ class PromptTokens(NamedTuple):
     text: TextTokens
     token_map_KL: Tensor
     rows_K: Tensor
+
+
+class TextWords(NamedTuple):
+    """Which words B training texts ask for, for losses that compare texts with each other.
+
+    Args:
+        phrase_BL: Key of the word that each token stands for (`vlm_dense.models.losses.text_keys.token_keys`), equal
+            where texts say the same.
+        is_list_B: Boolean, True where the text is a list of names, False for a caption.
+    """
+
+    phrase_BL: Tensor
+    is_list_B: Tensor

@@ -1,19 +1,18 @@
 """Detection as phrase grounding: one-stage detector that reads the words of the request as a sentence.
 
-Shapes: B images, G ground truths, K words, L tokens.
+Shapes: B images, G ground truths, L tokens.
 """
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from mmdet.models.detectors import SingleStageDetector
 from mmdet.structures import DetDataSample
 from torch import Tensor
 
-from vlm_dense.errors import VocabularyError
-from vlm_dense.models.grounding import PromptTokens, TextTokens
+from vlm_dense.models.detectors.training_texts import TrainingTexts, read_texts
+from vlm_dense.models.grounding import PromptTokens
 from vlm_dense.models.requests import vocabularies_of
 from vlm_dense.models.sizes import alone, by_size
 from vlm_dense.registry import MODELS
@@ -41,6 +40,9 @@ class GroundingDetector(SingleStageDetector):
             does.
         described: By word, what is read around it or in its place; see `vlm_dense.text.prompt_packing.word_texts`.
             What is said of words that nobody asks for is not read.
+        masked_words: Config of a `MaskedWords`: hide words of the training prompts, and predict them from the states
+            that scores are made of, which are the fused ones where the head fuses (GLIPv2, arXiv:2206.05836). Regions
+            learn from the prompts with hidden words then, as in its release.
         parts: mmdet's ``backbone``, ``neck``, ``bbox_head`` (a `GroundingHead`), ``train_cfg``, ``test_cfg``,
             ``data_preprocessor`` and ``init_cfg``.
     """
@@ -50,16 +52,20 @@ class GroundingDetector(SingleStageDetector):
         language_model: Any,
         clean_names: bool = True,
         described: Mapping[str, Mapping[str, str]] | None = None,
+        masked_words: Any = None,
         **parts: Any,
     ) -> None:
         super().__init__(**parts)
         self.language_model = MODELS.build(language_model)
         self.clean_names = clean_names
         self.described = dict(described or {})
+        self.masked_words = None if masked_words is None else MODELS.build(masked_words)
+        if self.masked_words is not None:
+            self.masked_words.tie(self.language_model.word_embedding)
         self._packed: OrderedDict[tuple[str, int | None], list[Prompt]] = OrderedDict()
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Any]:
-        """Losses of the head.
+        """Losses of the head, and ``masked_words.loss_mlm`` where words are masked.
 
         Afterwards ``gt_instances.positive_maps`` are (G, L), 1 at the tokens of each object's word.
 
@@ -71,8 +77,17 @@ class GroundingDetector(SingleStageDetector):
             VocabularyError: If the words of a sample take more tokens than a prompt holds, or the prompt that it brings
                 does not ask for the word of one of its objects.
         """
-        text = self._read(batch_data_samples)
-        return self.bbox_head.loss(self.extract_feat(batch_inputs), text, batch_data_samples)
+        texts = self._read(batch_data_samples)
+        masked = None
+        if self.masked_words is not None:
+            masked = self.masked_words.mask(texts.ids_BL, texts.may_hide_BL)
+        text = self.language_model(texts.ids_BL if masked is None else masked.ids_BL)
+        maps = self.extract_feat(batch_inputs)
+        found = self.bbox_head(maps, text)
+        losses = self.bbox_head.losses_of(found, maps, text, batch_data_samples, texts.words)
+        if masked is not None:
+            losses['masked_words.loss_mlm'] = self.masked_words.loss(found.text_BLT, masked)
+        return losses
 
     def predict(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], rescale: bool = True
@@ -101,7 +116,8 @@ class GroundingDetector(SingleStageDetector):
         return batch_data_samples
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: Any = None) -> Any:
-        return self.bbox_head(self.extract_feat(batch_inputs), self._read(batch_data_samples))
+        text = self.language_model(self._read(batch_data_samples).ids_BL)
+        return self.bbox_head(self.extract_feat(batch_inputs), text)
 
     def _requests(self, samples: Sequence[DetDataSample]) -> list[tuple[list[int], list[PromptTokens]]]:
         """Places of the samples that ask for the same, with the prompts that ask for it."""
@@ -131,36 +147,12 @@ class GroundingDetector(SingleStageDetector):
         known = {word: parts for word, parts in self.described.items() if word in names}
         return word_texts(vocabulary.words, self.clean_names, known)
 
-    def _read(self, samples: Sequence[DetDataSample]) -> TextTokens:
-        """The prompt of each sample as tokens, and the positive maps of its objects."""
+    def _read(self, samples: Sequence[DetDataSample]) -> TrainingTexts:
+        """The prompt of each sample as tokens; the samples get the positive maps of their objects."""
         model = self.language_model
-        rows = []
-        maps = []
-        for sample, vocabulary in zip(samples, vocabularies_of(samples), strict=True):
-            prompt = sample.get('prompt')
-            if prompt is None:
-                prompt = one_prompt(self._texts(vocabulary), model.count_tokens, model.max_tokens)
-            tokens, is_word_KL = model.tokens(prompt)
-            rows.append(tokens.ids)
-            maps.append(_objects_tokens(sample, vocabulary, prompt, is_word_KL))
-        ids_BL = model.pad(rows)
-        for sample, map_GL in zip(samples, maps, strict=True):
-            padded_GL = map_GL.new_zeros(len(map_GL), ids_BL.shape[1])
-            padded_GL[:, : map_GL.shape[1]] = map_GL
-            sample.gt_instances.positive_maps = padded_GL
-        return model(ids_BL)
-
-
-def _objects_tokens(sample: DetDataSample, vocabulary: Vocabulary, prompt: Prompt, is_word_KL: Tensor) -> Tensor:
-    """(G, L) of 0 and 1: the tokens that name each object of a sample."""
-    labels_G = sample.gt_instances.labels
-    place_V = torch.full((len(vocabulary),), -1)
-    place_V[list(prompt.rows)] = torch.arange(len(prompt.rows))
-    place_G = place_V[labels_G.cpu()]
-    if (place_G < 0).any():
-        word = vocabulary.words[int(labels_G[(place_G < 0).nonzero()[0, 0]])]
-        raise VocabularyError(
-            f"{sample.get('img_path', 'a sample')} has an object '{word}' which its prompt does not ask for. Put the "
-            'word into the prompt, or leave the object out.'
-        )
-    return is_word_KL[place_G].float().to(labels_G.device)
+        vocabularies = vocabularies_of(samples)
+        prompts = [
+            sample.get('prompt') or one_prompt(self._texts(vocabulary), model.count_tokens, model.max_tokens)
+            for sample, vocabulary in zip(samples, vocabularies, strict=True)
+        ]
+        return read_texts(samples, vocabularies, prompts, model)

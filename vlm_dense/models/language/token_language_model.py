@@ -121,6 +121,12 @@ class TokenLanguageModel(BaseModule):
         """The longest text in tokens, special tokens included."""
         return self.tokenizer.max_tokens
 
+    @property
+    def word_embedding(self) -> nn.Embedding:
+        """The embeddings of the tokens, one for every entry of the tokenizer's vocabulary."""
+        states: Any = self.language_backbone.body
+        return states.model.get_input_embeddings()
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special tokens included and nothing cut."""
         return [len(row) for row in self.tokenizer.ids(texts)]

@@ -24,7 +24,7 @@ from mmengine.dist import get_rank
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
-from vlm_dense.models.grounding import TextTokens
+from vlm_dense.models.grounding import TextTokens, TextWords
 from vlm_dense.models.losses.gathering import gather_counts
 from vlm_dense.models.losses.logit_scale import LogitScale
 from vlm_dense.models.losses.pair_contrast import CHUNK, ContrastSettings, pair_contrast
@@ -77,8 +77,7 @@ class InterImageContrast(nn.Module):
         region_BNC: Tensor,
         positive_BNL: Tensor,
         text: TextTokens,
-        phrase_BL: Tensor | None = None,
-        is_list_B: Tensor | None = None,
+        words: TextWords | None = None,
     ) -> dict[str, Tensor]:
         """This process's part of the loss, under ``loss``.
 
@@ -86,25 +85,22 @@ class InterImageContrast(nn.Module):
             region_BNC: Every anchor's features from before the fusion.
             positive_BNL: Above 0 where the anchor belongs to the token.
             text: The pictures' texts; ``embedded_BLC`` is read.
-            phrase_BL: Key of every token's phrase (`vlm_dense.models.losses.text_keys.token_keys`), which tells equal
-                phrases of different texts; None knows of none.
-            is_list_B: Boolean, whether a text is a list of words rather than a caption; None is a list everywhere.
+            words: Their words, which tell equal phrases of different texts; None knows of none.
         """
         positive_BNL = positive_BNL > 0
         chosen_n2, count = self._choose(positive_BNL.any(dim=2))
-        if phrase_BL is None:
+        if words is None:
             phrase_BL = torch.full_like(text.is_token_BL, NO_KEY, dtype=torch.int64)
-        if is_list_B is None:
-            is_list_B = text.is_token_BL.new_ones(len(region_BNC))
+            words = TextWords(phrase_BL, text.is_token_BL.new_ones(len(region_BNC)))
         positive_nL = positive_BNL[tuple(chosen_n2.unbind(dim=1))]
-        facts_nF, facts_m4, words = _facts(chosen_n2[:, 0], positive_nL, text.is_token_BL, phrase_BL, is_list_B)
+        facts_nF, facts_m4, integers = _facts(chosen_n2[:, 0], positive_nL, text.is_token_BL, *words)
         loss = pair_contrast(
             _unit(self.region_projection(region_BNC[tuple(chosen_n2.unbind(dim=1))])),
             _unit(self.text_projection(text.embedded_BLC[text.is_token_BL])),
             self.logit_scale(),
             facts_nF,
             facts_m4,
-            ContrastSettings(partial(word_pairs, words=words), 'mean', chunk=self.chunk),
+            ContrastSettings(partial(word_pairs, integers=integers), 'mean', chunk=self.chunk),
             reduce_mean(count).clamp_min(1),
         )
         return {'loss': self.loss_weight * loss}
@@ -119,19 +115,19 @@ class InterImageContrast(nn.Module):
         return torch.cat(rows), is_positive_BN.sum().float()
 
 
-def word_pairs(facts_nF: Tensor, facts_c4: Tensor, words: int) -> tuple[Tensor, Tensor]:
+def word_pairs(facts_nF: Tensor, facts_c4: Tensor, integers: int) -> tuple[Tensor, Tensor]:
     """Which tokens are a region's positives, and which are positives or negatives.
 
     Args:
-        facts_nF: Of regions: picture, whether its text is a list, its tokens as bits of ``words`` integers, its keys.
+        facts_nF: Of regions: picture, whether its text is a list, its tokens as bits of so many integers, its keys.
         facts_c4: Of tokens: picture, whether its text is a list, place in the text, key.
-        words: Integers that hold a region's tokens.
+        integers: So many hold a region's tokens.
     """
     picture_n, list_n, bits_nW, keys_nP = (
         facts_nF[:, 0],
         facts_nF[:, 1],
-        facts_nF[:, 2 : 2 + words],
-        facts_nF[:, 2 + words :],
+        facts_nF[:, 2 : 2 + integers],
+        facts_nF[:, 2 + integers :],
     )
     picture_c, list_c, place_c, key_c = facts_c4.unbind(dim=1)
     at_home_nc = picture_n[:, None] == picture_c
@@ -150,17 +146,17 @@ def _facts(
     """What `word_pairs` wants to know about the regions and tokens of this process."""
     number_B = torch.arange(len(is_list_B), device=is_list_B.device) + (get_rank() << 32)
     about_B2 = torch.stack([number_B, is_list_B.long()], dim=1)
-    words = -(-max(gather_counts(positive_nL.shape[1], positive_nL.device)) // BITS)
+    integers = -(-max(gather_counts(positive_nL.shape[1], positive_nL.device)) // BITS)
     keys_nP = _region_keys(positive_nL, phrase_BL[picture_n])
-    facts_nF = torch.cat([about_B2[picture_n], _packed(positive_nL, words), keys_nP], dim=1)
+    facts_nF = torch.cat([about_B2[picture_n], _packed(positive_nL, integers), keys_nP], dim=1)
     source_m, place_m = is_token_BL.nonzero().unbind(dim=1)
     about_m2 = torch.stack([place_m, phrase_BL[is_token_BL]], dim=1)
-    return facts_nF, torch.cat([about_B2[source_m], about_m2], dim=1), words
+    return facts_nF, torch.cat([about_B2[source_m], about_m2], dim=1), integers
 
 
-def _packed(positive_nL: Tensor, words: int) -> Tensor:
-    """Booleans as bits of integers (n, words)."""
-    bits_nWb = pad(positive_nL, (0, words * BITS - positive_nL.shape[1])).unflatten(1, (words, BITS)).long()
+def _packed(positive_nL: Tensor, integers: int) -> Tensor:
+    """Booleans as bits of integers (n, integers)."""
+    bits_nWb = pad(positive_nL, (0, integers * BITS - positive_nL.shape[1])).unflatten(1, (integers, BITS)).long()
     return (bits_nWb << torch.arange(BITS, device=bits_nWb.device)).sum(dim=2)
 
 

@@ -14,7 +14,7 @@ from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
 from vlm_dense.errors import ConfigError
-from vlm_dense.models.grounding import PromptTokens, TextTokens
+from vlm_dense.models.grounding import PromptTokens, TextTokens, TextWords
 from vlm_dense.models.heads.grounding.detections import ScoredRegions, best_of, detect
 from vlm_dense.models.heads.grounding.levels import flatten_levels
 from vlm_dense.models.heads.grounding.positive_boxes import positive_boxes
@@ -41,7 +41,7 @@ class GroundingHead(ATSSHead):
         fusion: ``embed_width``, ``num_heads`` and ``dropout`` of the fusion; by default 2048, 8 and 0.1.
         use_checkpoint: In training, compute fusion again for the backward pass and keep nothing of it.
         aux_losses: Configs by name of further losses; each is called with regions (B, N, C), their positive tokens
-            (B, N, L) and the texts, and returns a dict of losses.
+            (B, N, L), the texts and their words (`TextWords`), and returns a dict of losses.
         aux_regions: What they get: 'pyramid', the maps and texts before they are fused (GLIPv2, arXiv:2206.05836,
             contrasts these, for fused ones know their own text); 'tower', the regions that are scored.
         head: Remaining arguments of mmdet's ``ATSSHead`` (``anchor_generator``, ``bbox_coder``, ``loss_cls``,
@@ -99,7 +99,11 @@ class GroundingHead(ATSSHead):
         return self.head(maps, text)
 
     def loss(
-        self, maps: Sequence[Tensor], text: TextTokens, data_samples: Sequence[BaseDataElement]
+        self,
+        maps: Sequence[Tensor],
+        text: TextTokens,
+        data_samples: Sequence[BaseDataElement],
+        words: TextWords | None = None,
     ) -> dict[str, Tensor]:
         """Losses of a batch in which every picture has its own text.
 
@@ -107,9 +111,20 @@ class GroundingHead(ATSSHead):
             maps: (B, C, h, w) per level, finest first.
             text: B texts.
             data_samples: With ``gt_instances.bboxes`` (G, 4) and ``positive_maps`` (G, L), 1 at the tokens of each.
+            words: Of the texts, for auxiliary losses; None says nothing of them.
         """
+        return self.losses_of(self.head(maps, text), maps, text, data_samples, words)
+
+    def losses_of(
+        self,
+        found: RegionTokens,
+        maps: Sequence[Tensor],
+        text: TextTokens,
+        data_samples: Sequence[BaseDataElement],
+        words: TextWords | None = None,
+    ) -> dict[str, Tensor]:
+        """`loss` of what the network said already."""
         truths, ignored, metas = unpack_gt_instances(data_samples)
-        found = self.head(maps, text)
         sizes = [level.shape[2:] for level in maps]
         anchors, flags = self.get_anchors(sizes, metas, device=maps[0].device)
         *targets, num_positive = self.get_targets(anchors, flags, truths, metas, ignored)
@@ -119,7 +134,7 @@ class GroundingHead(ATSSHead):
         losses.update(self._box_losses(found, anchor_BN4, target_BN4, token_BNL.sum(2) > 0, share))
         region_BNC = flatten_levels(maps) if self.aux_regions == 'pyramid' else found.region_BNC
         for name, aux_loss in self.aux_losses.items():
-            losses.update({f'{name}.{key}': loss for key, loss in aux_loss(region_BNC, token_BNL, text).items()})
+            losses.update({f'{name}.{key}': loss for key, loss in aux_loss(region_BNC, token_BNL, text, words).items()})
         return losses
 
     def _box_losses(

@@ -30,12 +30,14 @@ class RegionTokens(NamedTuple):
         delta_BN4: Encoded boxes.
         centerness_BN: Logits.
         region_BNC: What the tower made of the maps.
+        text_BLT: The states of the tokens that the logits compare: after fusion, or the text tower's own.
     """
 
     logits_BNL: Tensor
     delta_BN4: Tensor
     centerness_BN: Tensor
     region_BNC: Tensor
+    text_BLT: Tensor
 
 
 class RegionTokenNetwork(nn.Module):
@@ -96,14 +98,16 @@ class RegionTokenNetwork(nn.Module):
             start_BNC = first.normalise(flatten_levels(maps))
             for text in texts:
                 region_BNC, text_BLT = self._fused(start_BNC, sizes, text)
-                yield RegionTokens(self._logits(region_BNC, text_BLT), *self._boxes(region_BNC, sizes), region_BNC)
+                logits_BNL = self._logits(region_BNC, text_BLT)
+                yield RegionTokens(logits_BNL, *self._boxes(region_BNC, sizes), region_BNC, text_BLT)
             return
         for convolve in self.dyhead_tower:
             maps = convolve(maps)
         region_BNC = flatten_levels(maps)
         boxes = self._boxes(region_BNC, sizes)
         for text in texts:
-            yield RegionTokens(self._logits(region_BNC, text.embedded_BLC), *boxes, region_BNC)
+            logits_BNL = self._logits(region_BNC, text.embedded_BLC)
+            yield RegionTokens(logits_BNL, *boxes, region_BNC, text.embedded_BLC)
 
     def _fused(self, image_BNC: Tensor, sizes: list[torch.Size], text: TextTokens) -> tuple[Tensor, Tensor]:
         """Regions (B, N, C) and tokens (B, L, T) after the tower, whose first fusion takes normalised cells."""

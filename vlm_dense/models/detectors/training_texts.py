@@ -1,0 +1,95 @@
+"""The texts of a training batch, and what is known of their tokens.
+
+Shapes: B texts, G ground truths, K words of a prompt, L tokens.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from mmdet.structures import DetDataSample
+from torch import Tensor
+from torch.nn.functional import pad
+
+from vlm_dense.errors import VocabularyError
+from vlm_dense.models.grounding import TextWords
+from vlm_dense.models.losses.text_keys import NO_KEY, token_keys
+from vlm_dense.text.prompt_packing import Prompt
+from vlm_dense.text.vocabulary import Vocabulary
+
+
+class TrainingTexts(NamedTuple):
+    """A text per picture, padded to the longest.
+
+    Args:
+        ids_BL: Token ids.
+        words: Which words the tokens stand for.
+        may_hide_BL: Boolean, tokens that masked language modelling may ask for: in a list of names those of the names
+            that the picture shows, in a caption all (GLIPv2, arXiv:2206.05836, as released).
+    """
+
+    ids_BL: Tensor
+    words: TextWords
+    may_hide_BL: Tensor
+
+
+def read_texts(
+    samples: Sequence[DetDataSample], vocabularies: Sequence[Vocabulary], prompts: Sequence[Prompt], model: Any
+) -> TrainingTexts:
+    """Tokens of every sample's prompt; puts ``positive_maps`` (G, L), 1 at the tokens of each object, on the samples.
+
+    Args:
+        samples: B samples with ``gt_instances``; one that brings its own ``prompt`` is a caption.
+        vocabularies: What their labels index.
+        prompts: What is read.
+        model: The `TokenLanguageModel`.
+
+    Raises:
+        VocabularyError: If a prompt is too long, or does not ask for the word of an object.
+    """
+    rows, maps, keys, may_hide = [], [], [], []
+    for sample, vocabulary, prompt in zip(samples, vocabularies, prompts, strict=True):
+        tokens, is_word_KL = model.tokens(prompt)
+        map_GL = _objects_tokens(sample, vocabulary, prompt, is_word_KL)
+        rows.append(tokens.ids)
+        maps.append(map_GL)
+        keys.append(token_keys(_phrases(prompt), is_word_KL))
+        may_hide.append((map_GL > 0).any(dim=0) if _is_list(sample) else map_GL.new_ones(map_GL.shape[1]).bool())
+    ids_BL = model.pad(rows)
+    for sample, map_GL in zip(samples, maps, strict=True):
+        sample.gt_instances.positive_maps = _wide(map_GL, ids_BL, 0)
+    words = TextWords(
+        torch.stack([_wide(key_L, ids_BL, NO_KEY) for key_L in keys]).to(ids_BL.device),
+        torch.tensor([_is_list(sample) for sample in samples], device=ids_BL.device),
+    )
+    return TrainingTexts(
+        ids_BL, words, torch.stack([_wide(may_L, ids_BL, False) for may_L in may_hide]).to(ids_BL.device)
+    )
+
+
+def _is_list(sample: DetDataSample) -> bool:
+    return sample.get('prompt') is None
+
+
+def _phrases(prompt: Prompt) -> list[str]:
+    """What is read for each word: two men of one caption are 'a man' both, whatever they are called in results."""
+    return [' '.join(prompt.text[start:end] for start, end in spans) for spans in prompt.spans]
+
+
+def _wide(rows: Tensor, ids_BL: Tensor, value: float) -> Tensor:
+    return pad(rows, (0, ids_BL.shape[1] - rows.shape[-1]), value=value)
+
+
+def _objects_tokens(sample: DetDataSample, vocabulary: Vocabulary, prompt: Prompt, is_word_KL: Tensor) -> Tensor:
+    """(G, L) of 0 and 1: the tokens that name each object of a sample."""
+    labels_G = sample.gt_instances.labels
+    place_V = torch.full((len(vocabulary),), -1)
+    place_V[list(prompt.rows)] = torch.arange(len(prompt.rows))
+    place_G = place_V[labels_G.cpu()]
+    if (place_G < 0).any():
+        word = vocabulary.words[int(labels_G[(place_G < 0).nonzero()[0, 0]])]
+        raise VocabularyError(
+            f"{sample.get('img_path', 'a sample')} has an object '{word}' which its prompt does not ask for. Put the "
+            'word into the prompt, or leave the object out.'
+        )
+    return is_word_KL[place_G].float().to(labels_G.device)
