@@ -1,14 +1,11 @@
 """GLIP-L (arXiv:2112.03857): Swin-L and eight blocks, on four detection data sets, GoldG and 24 million captions."""
 
-_base_ = ['_base_/glip_swin_l.py', '_base_/glip_pretraining.py', '_base_/glip_pretraining_data.py']
+_base_ = ['_base_/glip_swin_l.py', '_base_/glip_steps.py', '_base_/glip_large_data.py']
 # The authors' settings for the large model: stronger decay, a million steps, no average of the weights.
-train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=1_000_000, val_interval=50_000)
+train_cfg = dict(max_iters=1_000_000)
 optim_wrapper = dict(optimizer=dict(weight_decay=0.01))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=2000),
     dict(type='MultiStepLR', by_epoch=False, milestones=[670_000, 890_000], gamma=0.1),
 ]
 custom_hooks = []
-train_dataloader = dict(sampler=dict(type='InfiniteSampler'))
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=10_000))
-log_processor = dict(by_epoch=False)

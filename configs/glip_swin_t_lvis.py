@@ -1,9 +1,15 @@
 """GLIP-T (arXiv:2112.03857) on LVIS v1: 1,203 names at test, 40 to a prompt; 300 boxes a picture.
 
+In training a prompt has the names that a picture shows, and some that its annotators know to be absent.
 Data in data/lvis_v1 (annotations, train2017, val2017), as mmdet lays it out. Give the weights as load_from.
 """
 
-_base_ = ['_base_/glip_swin_t_tuned.py', '_base_/glip_finetuning.py', '_base_/glip_pictures.py']
+_base_ = [
+    '_base_/glip_swin_t_tuned.py',
+    '_base_/glip_finetuning.py',
+    '_base_/glip_pictures.py',
+    '_base_/glip_prompts.py',
+]
 words = dict(file='data/lvis_v1/annotations/lvis_v1_val.json')
 train_words = dict(file='data/lvis_v1/annotations/lvis_v1_train.json')
 data = dict(
@@ -23,7 +29,7 @@ train_dataloader = dict(
         ann_file='annotations/lvis_v1_train.json',
         vocabulary=train_words,
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
-        pipeline=[*_base_.load_pipeline, dict(type='vlm_dense.AttachVocabulary', vocabulary=train_words)],
+        pipeline=[*_base_.load_pipeline, dict(_base_.ask_some, vocabulary=train_words)],
         **data,
     ),
 )

@@ -3,7 +3,9 @@
 import importlib.util
 import json
 import shutil
+import tarfile
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from PIL import Image
@@ -74,11 +76,7 @@ def write_ade20k_data(root: Path) -> None:
 
 def write_region_bank(root: Path) -> None:
     """What `tools/precompute_regions.py` writes for the miniature of the recipe that reads a bank."""
-    spec = importlib.util.spec_from_file_location('precompute_regions', ROOT / 'tools' / 'precompute_regions.py')
-    assert spec is not None
-    assert spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = tool_module('precompute_regions')
     config = tiny_recipe('vild_r50_lvis_bank.py', root)
     dataset = DATASETS.build(config.train_dataloader.dataset)
     proposals = {f'{number}.jpg': [[4, 4, 60, 50], [20, 30, 90, 90]] for number in range(2)}
@@ -135,34 +133,77 @@ def write_grounding_data(root: Path) -> None:
                 (folder / file).parent.mkdir(exist_ok=True)
                 content = annotations(names, [f'{number}.jpg' for number in range(2)], lvis=False)
                 (folder / file).write_text(json.dumps(content))
+    write_phrases(
+        root / 'data' / 'flickr30k_entities', [f'final_flickr_separateGT_{p}' for p in ('train', 'val', 'test')]
+    )
+    write_odvg_data(root / 'data', generator)
+
+
+def write_phrases(folder: Path, files: list[str]) -> None:
+    """MDETR's files: a caption with two phrases for each of two pictures."""
     caption = 'A man feeds a small dog'
-    images = [
-        dict(
-            id=n,
-            file_name=f'{n}.jpg',
-            caption=caption,
-            width=SIDE,
-            height=SIDE,
-            tokens_positive_eval=[[[0, 5]], [[12, 23]]],
+    places = ([0, 5], [12, 23])
+    images, boxes = [], []
+    for n in range(2):
+        facts = dict(caption=caption, width=SIDE, height=SIDE, tokens_positive_eval=[[place] for place in places])
+        images.append(dict(id=n, file_name=f'{n}.jpg', **facts))
+        for k, place in enumerate(places):
+            box = dict(bbox=[8 + 20 * k, 8, 40, 40], area=1600, iscrowd=0, category_id=1, tokens_positive=[place])
+            boxes.append(dict(id=2 * n + k, image_id=n, **box))
+    content = dict(images=images, annotations=boxes, categories=[dict(id=1, name='object')])
+    for file in files:
+        (folder / f'{file}.json').write_text(json.dumps(content))
+
+
+def write_odvg_data(data: Path, generator: np.random.Generator) -> None:
+    """What GLIP is pre-trained on beside Objects365: GoldG, other detection sets, labelled captions in shards."""
+    sets = ['gqa', 'openimages', 'visual_genome', 'imagenet_boxes', 'cap4m', 'cap24m']
+    for name in sets:
+        (data / name / 'images').mkdir(parents=True)
+        for number in range(2):
+            picture = generator.integers(0, 255, (SIDE, SIDE, 3), np.uint8)
+            Image.fromarray(picture).save(data / name / 'images' / f'{number}.jpg')
+    write_phrases(data / 'gqa', ['final_mixed_train_no_coco'])
+    to_odvg = tool_module('data/goldg_to_odvg')
+    for place in ('gqa/final_mixed_train_no_coco', 'flickr30k_entities/final_flickr_separateGT_train'):
+        to_odvg.main([str(data / f'{place}.json'), '--out', str(data / f'{place}.jsonl')])
+    for name in sets[1:4]:
+        instances = [dict(bbox=[8, 8, 48, 48], label=0), dict(bbox=[40, 40, 80, 80], label=2)]
+        found = (
+            dict(instances=instances, absent=['traffic light']) if name == 'openimages' else dict(instances=instances)
         )
-        for n in range(2)
+        lines = [dict(filename=f'{n}.jpg', height=SIDE, width=SIDE, detection=found) for n in range(2)]
+        (data / name / 'train.jsonl').write_text('\n'.join(map(json.dumps, lines)))
+        (data / name / 'label_map.json').write_text(json.dumps({'0': 'cat', '1': 'traffic light', '2': 'Dog'}))
+    for name in sets[4:]:
+        write_labelled_shard(data / name)
+
+
+def write_labelled_shard(folder: Path) -> None:
+    """Two pictures in a tar file, named by their places in it."""
+    with tarfile.open(folder / '0.tar', 'w') as archive:
+        for number in range(2):
+            archive.add(folder / 'images' / f'{number}.jpg', arcname=f'{number}.jpg')
+    with tarfile.open(folder / '0.tar', 'r:') as archive:
+        names = [f'0.tar#{member.offset_data}+{member.size}' for member in archive]
+    caption = 'two small dogs near a bench'
+    regions = [
+        dict(bbox=[8.5, 8, 48, 48.25], phrase='two small dogs', tokens_positive=[[0, 14]], score=0.7),
+        dict(bbox=[40, 40, 80, 80], phrase='bench', tokens_positive=[[22, 27]], score=0.6),
     ]
-    boxes = [
-        dict(
-            id=2 * n + k,
-            image_id=n,
-            bbox=[8 + 20 * k, 8, 40, 40],
-            area=1600,
-            iscrowd=0,
-            category_id=1,
-            tokens_positive=[place],
-        )
-        for n in range(2)
-        for k, place in enumerate(([0, 5], [12, 23]))
-    ]
-    for part in ('train', 'val', 'test'):
-        content = dict(images=images, annotations=boxes, categories=[dict(id=1, name='object')])
-        (root / 'data' / 'flickr30k_entities' / f'final_flickr_separateGT_{part}.json').write_text(json.dumps(content))
+    grounding = dict(caption=caption, regions=regions)
+    lines = [dict(filename=name, height=SIDE, width=SIDE, grounding=grounding) for name in names]
+    (folder / 'pseudo.jsonl').write_text('\n'.join(map(json.dumps, lines)))
+
+
+def tool_module(name: str) -> ModuleType:
+    """A script of tools/ as a module."""
+    spec = importlib.util.spec_from_file_location(Path(name).name, ROOT / 'tools' / f'{name}.py')
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def write_data(root: Path, pictures_root: Path) -> None:

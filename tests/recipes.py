@@ -108,12 +108,18 @@ def shrink_glip(config: Config) -> None:
     model.bbox_head.text = dict(width=WIDTH, num_heads=2, intermediate=48)
     model.language_model.update(model=str(tiny_bert()), pretrained=True)
     model.test_cfg.update(nms_pre=20, max_per_img=20, score_thr=0.0)
+    if 'aux_losses' in model.bbox_head:
+        model.bbox_head.aux_losses.contrast.update(region_width=32, text_width=WIDTH)
+        model.masked_words.width = WIDTH
     for loader in loaders_of(config):
-        for step in loader.dataset.pipeline:
-            if step.type == 'RandomChoiceResize':
-                step.scales = [(SIDE, SIDE)]
-            if step.type == 'FixScaleResize':
-                step.scale = (SIDE, SIDE)
+        for dataset in loader.dataset.get('datasets', [loader.dataset]):
+            for step in dataset.pipeline:
+                if step.type == 'RandomChoiceResize':
+                    step.scales = [(SIDE, SIDE)]
+                if step.type == 'FixScaleResize':
+                    step.scale = (SIDE, SIDE)
+                if step.type == 'vlm_dense.DetectionAsGrounding':
+                    step.tokenizer = str(tiny_bert())
 
 
 def shrink_lseg(config: Config) -> None:
@@ -182,6 +188,7 @@ SHRINKS = {
     'clipseg_rd64': shrink_film,
     'fvlm_rn50': shrink_fvlm,
     'glip_swin': shrink_glip,
+    'glipv2_swin': shrink_glip,
     'lseg_vit': shrink_lseg,
     'maskclip_': shrink_dense_clip,
     'proxyclip_': shrink_dense_clip,

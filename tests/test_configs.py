@@ -61,7 +61,9 @@ def recipe(request: pytest.FixtureRequest, data_root: Path) -> Recipe:
         batch = None
         if config.get('train_dataloader') is not None:
             train_set = DATASETS.build(config.train_dataloader.dataset)
-            batch = pseudo_collate([train_set[0], train_set[1]])
+            # Of a mixture, a picture of the first set and one of the last.
+            second = len(train_set) - 1 if hasattr(train_set, 'datasets') else 1
+            batch = pseudo_collate([train_set[0], train_set[second]])
         picture = pseudo_collate([DATASETS.build(config.test_dataloader.dataset)[0]])
     assert said.getvalue() == ''
     assert [str(warning.message) for warning in caught if 'vlm_dense' in warning.filename] == []
@@ -80,7 +82,8 @@ def losses_of(recipe: Recipe, seed: int = 0) -> torch.Tensor:
 
 def ask(recipe: Recipe, words: tuple[str, ...]) -> BaseDataElement:
     sample = recipe.picture['data_samples'][0].clone()
-    sample.set_metainfo(dict(vocabulary=Vocabulary.from_words(words)))
+    # A sentence that the sample brings asks for other words.
+    sample.set_metainfo(dict(vocabulary=Vocabulary.from_words(words), prompt=None))
     recipe.model.eval()
     if hasattr(recipe.model, 'decode_head'):
         recipe.model.test_cfg = {**(recipe.model.test_cfg or {}), 'keep_scores': True}

@@ -1,5 +1,5 @@
-# What GLIP is pre-trained on: Objects365 v1 in data/objects365v1, every picture asked for the words of `words`.
-_base_ = ['glip_coco.py']
+# Objects365 v1 in data/objects365v1, whose names become prompts; the test is that of COCO.
+_base_ = ['glip_coco.py', 'glip_prompts.py']
 words = dict(file='data/objects365v1/annotations/objects365_train.json')
 objects365 = dict(
     type='vlm_dense.VocabularyCocoDataset',
@@ -8,7 +8,7 @@ objects365 = dict(
     data_prefix=dict(img='train/'),
     vocabulary=words,
     filter_cfg=dict(filter_empty_gt=True, min_size=32),
-    pipeline=[*_base_.load_pipeline, dict(type='vlm_dense.AttachVocabulary', vocabulary=words)],
+    pipeline=[*_base_.load_pipeline, dict(_base_.ask_some, vocabulary=words)],
     remedy='download Objects365 v1 (objects365.org) into data/objects365v1.',
 )
 train_dataloader = dict(

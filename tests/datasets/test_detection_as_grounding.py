@@ -124,11 +124,27 @@ def test_words_that_are_not_there_are_added_while_they_fit(bert):
 
 def test_present_words_that_do_not_fit_are_an_error_with_numbers(bert):
     step = DetectionAsGrounding(tokenizer=bert, max_tokens=20)
-    with pytest.raises(DataError, match=r'a\.png shows 5 words, 22 tokens; the text window has 20\. Split'):
+    with pytest.raises(DataError, match=r'a\.png shows 5 words, 22 tokens; the text window has 20\. Set'):
         step(packed((1, 2, 3, 4, 5)))
     assert len(step(packed((1, 2, 3, 4)))['data_samples'].vocabulary) == 4
     with pytest.raises(ConfigError, match='reads 512'):
         PromptBudget(bert, 513)
+
+
+def test_crowded_pictures_show_other_words_every_time(bert):
+    step = DetectionAsGrounding(tokenizer=bert, max_tokens=20, crowded='sample')
+    labels, ignored = (1, 2, 3, 1, 4, 5), (1,)
+    left_out = set()
+    for sample in draws(step, times=60, labels=labels, ignored=ignored):
+        words = sample.vocabulary.words
+        assert len(words) == 4
+        assert set(words) < {WORDS[label] for label in labels}
+        boxes = [words[row] for row in sample.gt_instances.labels]
+        assert boxes == [WORDS[label] for label in labels if WORDS[label] in words]
+        left_out |= {WORDS[label] for label in labels} - set(words)
+    assert left_out == {WORDS[label] for label in labels}
+    with pytest.raises(DataError, match=r'shows 1 words, 6 tokens; the text window has 5'):
+        DetectionAsGrounding(tokenizer=bert, max_tokens=5, crowded='sample')(packed((1,)))
 
 
 def test_captions_that_do_not_fit_are_an_error_with_numbers(bert):
@@ -157,6 +173,7 @@ def test_a_seeded_worker_draws_the_same_again():
         (dict(full=0.8, one_negative=0.3), 'add up to at most 1'),
         (dict(full=-0.1), 'numbers from 0'),
         (dict(max_negatives=0), 'at least 1'),
+        (dict(crowded='drop'), "'refuse' or 'sample'"),
     ],
 )
 def test_wrong_settings(options, message):

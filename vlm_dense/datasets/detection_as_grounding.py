@@ -1,7 +1,7 @@
 """Class names as a prompt: those that are there, and some that are not, in random order."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,8 +31,7 @@ class DetectionAsGrounding(BaseTransform):
     Source: GLIP (arXiv:2112.03857), section 4.1; ``RANDOM_SAMPLE_NEG`` (85) and ``CONTROL_PROB`` ((0, 0, 0.5, 0)) of
     microsoft/GLIP's pre-training configs, whose four numbers are the shares here in the order one_negative,
     positives_only, full; the fourth has to be 0 there. There words are drawn from the whole vocabulary and those that
-    are present are discarded afterwards, so prompts have slightly fewer; there boxes whose names do not fit are
-    removed.
+    are present are discarded afterwards, so prompts have slightly fewer.
 
     Draws come from numpy's global generator, which mmengine seeds in every worker.
 
@@ -46,9 +45,12 @@ class DetectionAsGrounding(BaseTransform):
         tokenizer: Folder of the language model whose text window prompts have to fit: words that are not there are
             added while they do. None does not count.
         max_tokens: The text window, special tokens included.
+        crowded: What to do where a picture shows more words than fit: 'refuse' it, or 'sample' them anew every time, in
+            random order as long as they fit, and leave out the boxes of the others (as the release does): of what a
+            prompt does not ask for, a region is no example.
 
     Raises:
-        ConfigError: If the shares are no shares.
+        ConfigError: If the shares are no shares, or ``crowded`` is unknown.
         MissingFileError: If the tokenizer is not on this machine.
         VocabularyError: If the words cannot be used.
     """
@@ -62,12 +64,16 @@ class DetectionAsGrounding(BaseTransform):
         positives_only: float = 0.0,
         tokenizer: str | Path | None = None,
         max_tokens: int = 256,
+        crowded: Literal['refuse', 'sample'] = 'refuse',
     ) -> None:
         shares = (one_negative, positives_only, full)
         if min(shares) < 0 or sum(shares) > 1 + 1e-9:
             raise ConfigError(f'the shares of prompts are {shares}; give numbers from 0 that add up to at most 1.')
         if max_negatives < 1:
             raise ConfigError(f'max_negatives is {max_negatives}; give at least 1.')
+        if crowded not in ('refuse', 'sample'):
+            raise ConfigError(f"crowded is '{crowded}'; write 'refuse' or 'sample'.")
+        self.crowded = crowded
         self.vocabulary = None if vocabulary is None else Vocabulary.build(vocabulary)
         self.max_negatives = max_negatives
         self._steps = np.cumsum(shares)
@@ -93,6 +99,7 @@ class DetectionAsGrounding(BaseTransform):
                 f'DetectionAsGrounding has no words, and {_name(sample)} brings none; give vocabulary=..., or a data '
                 'set that brings one.'
             )
+        self._thin_out(sample, vocabulary)
         rows = self._choose(sample, vocabulary)
         new_row_V = torch.full((len(vocabulary),), NOT_ASKED)
         new_row_V[rows] = torch.arange(len(rows))
@@ -114,6 +121,20 @@ class DetectionAsGrounding(BaseTransform):
                 'Split the caption and its regions over several lines, or raise max_tokens.'
             )
 
+    def _thin_out(self, sample: Any, vocabulary: Vocabulary) -> None:
+        """Leave out the boxes of words that do not fit beside those drawn before them."""
+        present = np.unique(_labels(sample.gt_instances))
+        if self.budget is None or self._count(present, vocabulary) <= self.budget.max_tokens:
+            return
+        drawn = np.random.permutation(present)
+        kept = drawn[: self._number_that_fit(self.budget.count(()), drawn, vocabulary)]
+        if self.crowded == 'refuse' or not len(kept):
+            raise DataError(
+                f'{_name(sample)} shows {len(present)} words, {self._count(present, vocabulary)} tokens; the text '
+                f"window has {self.budget.max_tokens}. Set crowded='sample', shorten the words, or raise max_tokens."
+            )
+        sample.gt_instances = sample.gt_instances[np.isin(_labels(sample.gt_instances), kept)]
+
     def _choose(self, sample: Any, vocabulary: Vocabulary) -> np.ndarray:
         present = np.unique(_labels(sample.gt_instances))
         unknown = np.union1d(present, _labels(sample.get('ignored_instances')))
@@ -121,7 +142,7 @@ class DetectionAsGrounding(BaseTransform):
         candidates = np.setdiff1d(np.arange(len(vocabulary)) if listed is None else np.array(listed, int), unknown)
         drawn = np.random.permutation(candidates)[: self._number(len(candidates), len(present) > 0)]
         if self.budget is not None:
-            drawn = self._fitting(present, drawn, vocabulary, sample)
+            drawn = drawn[: self._number_that_fit(self._count(present, vocabulary), drawn, vocabulary)]
         rows = np.random.permutation(np.concatenate([present, drawn]))
         if not len(rows):
             raise DataError(f'{_name(sample)} shows no word, and none is known to be absent; leave it out.')
@@ -133,18 +154,16 @@ class DetectionAsGrounding(BaseTransform):
         number = (1, 0, most, np.random.randint(1, max(most, 1) + 1))[kind]
         return min(most, number if shows_something else max(number, 1))
 
-    def _fitting(self, present: np.ndarray, drawn: np.ndarray, vocabulary: Vocabulary, sample: Any) -> np.ndarray:
+    def _count(self, rows: np.ndarray, vocabulary: Vocabulary) -> int:
         assert self.budget is not None
-        tokens = self.budget.count(vocabulary.words[row] for row in present)
-        if tokens > self.budget.max_tokens:
-            raise DataError(
-                f'{_name(sample)} shows {len(present)} words, {tokens} tokens; the text window has '
-                f'{self.budget.max_tokens}. Split the picture, shorten the words, or raise max_tokens.'
-            )
+        return self.budget.count(vocabulary.words[row] for row in rows)
+
+    def _number_that_fit(self, tokens: int, rows: np.ndarray, vocabulary: Vocabulary) -> int:
+        """How many of the rows, in their order, fit behind so many tokens."""
+        assert self.budget is not None
         nothing = self.budget.count(())
-        costs = [self.budget.count([vocabulary.words[row]]) - nothing for row in drawn]
-        fits = tokens + np.cumsum(costs) <= self.budget.max_tokens
-        return drawn[: int(fits.sum())]
+        costs = [self.budget.count([vocabulary.words[row]]) - nothing for row in rows]
+        return int((tokens + np.cumsum(costs) <= self.budget.max_tokens).sum())
 
     def __repr__(self) -> str:
         words = 'the words of the sample' if self.vocabulary is None else f'{len(self.vocabulary)} words'

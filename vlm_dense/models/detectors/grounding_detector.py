@@ -78,16 +78,14 @@ class GroundingDetector(SingleStageDetector):
                 does not ask for the word of one of its objects.
         """
         texts = self._read(batch_data_samples)
-        masked = None
-        if self.masked_words is not None:
-            masked = self.masked_words.mask(texts.ids_BL, texts.may_hide_BL)
-        text = self.language_model(texts.ids_BL if masked is None else masked.ids_BL)
         maps = self.extract_feat(batch_inputs)
+        if self.masked_words is None:
+            return self.bbox_head.loss(maps, self.language_model(texts.ids_BL), batch_data_samples, texts.words)
+        masked = self.masked_words.mask(texts.ids_BL, texts.may_hide_BL)
+        text = self.language_model(masked.ids_BL)
         found = self.bbox_head(maps, text)
         losses = self.bbox_head.losses_of(found, maps, text, batch_data_samples, texts.words)
-        if masked is not None:
-            losses['masked_words.loss_mlm'] = self.masked_words.loss(found.text_BLT, masked)
-        return losses
+        return {**losses, 'masked_words.loss_mlm': self.masked_words.loss(found.text_BLT, masked)}
 
     def predict(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], rescale: bool = True
