@@ -81,14 +81,15 @@ def test_an_unknown_module_to_recompute_is_named(pictures, tmp_path):
 
 
 def learns_a_scalar(pictures, folder):
-    """A detector with a parameter without axes, and learning rates by the parameters' names."""
+    """A detector with a parameter without axes, frozen ones, and learning rates by the parameters' names."""
     old = "classifier=dict(type='vlm_dense.EmbeddingClassifier', temperature=0.1)"
     text = (pictures / 'detector.py').read_text()
     assert old in text
     path = folder / 'scalar.py'
     path.write_text(text.replace(old, old.replace('0.1)', '0.1, learn_temperature=True)')))
-    keys = {'backbone.layer1.0': dict(lr_mult=0.1), 'temperature': dict(lr_mult=10)}
-    return path, dict(optim_wrapper__optimizer=ADAM, optim_wrapper__paramwise_cfg=dict(custom_keys=keys))
+    keys = {'backbone.layer2.0': dict(lr_mult=0.1), 'temperature': dict(lr_mult=10)}
+    options = dict(model__backbone__frozen_stages=1, optim_wrapper__optimizer=ADAM)
+    return path, dict(options, optim_wrapper__paramwise_cfg=dict(custom_keys=keys))
 
 
 def test_sharded_processes_train_resume_and_evaluate_like_one(pictures, tmp_path):

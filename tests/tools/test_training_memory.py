@@ -1,6 +1,7 @@
 """Counted parameters, activations and operations against small models that can be reckoned by hand."""
 
 import sys
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / 'tools'))
 
 import training_memory  # noqa: E402
-from memory_parts.measuring import measure  # noqa: E402
+from memory_parts.measuring import Step, measure  # noqa: E402
 from memory_parts.tables import GIB, Assumptions, count_weights, memory, seconds  # noqa: E402
 from memory_parts.weightless import build_weightless  # noqa: E402
+from tiny_runs import in_processes  # noqa: E402
 from torchvision.ops import DeformConv2d  # noqa: E402
 
 from vlm_dense.registry import MODELS  # noqa: E402
@@ -46,15 +48,25 @@ class Head(nn.Module):
         return self.conv(maps, maps.new_zeros(len(maps), 18, *maps.shape[2:]))
 
 
+def counted(settings, **how):
+    """In a process of its own: torch cannot fork after a backward pass over tensors without data."""
+    how = dict(size=(SIDE, SIDE), tokens=4, batch=1, bfloat16=False) | how
+    return Step(*in_processes(_counted, settings, how))
+
+
+def _counted(settings, how):
+    return astuple(measure(build_weightless(settings), **how))
+
+
 def operations(inputs: int) -> int:
     return 2 * SIDE * SIDE * inputs * CHANNELS * 9
 
 
 @pytest.mark.parametrize('deformable', [False, True])
 def test_operations_by_hand(deformable):
-    model = build_weightless(dict(type='vlm_dense.TwoConvs', deformable=deformable))
-    assert {parameter.device.type for parameter in model.parameters()} == {'meta'}
-    step = measure(model, (SIDE, SIDE), tokens=4, batch=2, bfloat16=False)
+    settings = dict(type='vlm_dense.TwoConvs', deformable=deformable)
+    assert {parameter.device.type for parameter in build_weightless(settings).parameters()} == {'meta'}
+    step = counted(settings, batch=2)
     assert step.forward == 2 * (operations(3) + operations(CHANNELS))
     # The pictures need no gradient.
     assert step.backward == 2 * (operations(3) + 2 * operations(CHANNELS))
@@ -62,10 +74,10 @@ def test_operations_by_hand(deformable):
 
 def test_activations_by_hand():
     settings = dict(type='vlm_dense.TwoConvs')
-    step = measure(build_weightless(settings), (SIDE, SIDE), tokens=4, batch=2, bfloat16=False)
+    step = counted(settings, batch=2)
     assert step.activations == 4 * 2 * SIDE * SIDE * (3 + CHANNELS)
     assert step.weight_copies == 0
-    half = measure(build_weightless(settings), (SIDE, SIDE), tokens=4, batch=2, bfloat16=True)
+    half = counted(settings, batch=2, bfloat16=True)
     assert half.activations == step.activations / 2
     assert half.weight_copies == 2 * 9 * (3 * CHANNELS + CHANNELS * CHANNELS)
 
@@ -87,7 +99,7 @@ def test_operations_are_those_of_a_real_pass():
             return self.swin(images)
 
     MODELS.register_module(name='WrappedSwin', module=Wrapped, force=True)
-    step = measure(build_weightless(dict(type='vlm_dense.WrappedSwin')), (60, 100), 4, 1, bfloat16=False)
+    step = counted(dict(type='vlm_dense.WrappedSwin'), size=(60, 100))
     counter = FlopCounterMode(display=False)
     with counter:
         total = sum(out.sum() for out in Wrapped().train().extract_feat(torch.rand(1, 3, 60, 100)))
@@ -102,24 +114,24 @@ def test_memory_and_time_are_the_formulas():
     )
     model[1].requires_grad_(False)
     weights = count_weights(model, ('Linear',))
-    assert (weights.total, weights.learned, weights.block) == (250, 200, 150)
-    step = measure(build_weightless(dict(type='vlm_dense.TwoConvs')), (SIDE, SIDE), 4, 1, bfloat16=False)
+    assert (weights.total, weights.learned, weights.block) == (250, 200, 100)
+    step = counted(dict(type='vlm_dense.TwoConvs'))
     assumed = Assumptions(peak=1e9, utilisation=0.5, ema=True)
     alone = memory(weights, step, assumed, 1)
     assert alone['sum'] * GIB == pytest.approx(4 * 250 * 2 + 4 * 200 * 4 + step.activations)
     shared = memory(weights, step, assumed, 4)
-    assert shared['sum'] * GIB == pytest.approx(1000 + (1000 + 3 * 800) / 4 + 8 * 150 + step.activations)
+    assert shared['sum'] * GIB == pytest.approx(1000 + 200 + 4 * 800 / 4 + 8 * 100 + step.activations)
     assert seconds(step, assumed) == (step.forward + step.backward) / 5e8
 
 
-def test_the_tool_prints_tables_and_names_what_it_cannot_count(capsys, tmp_path):
+def test_the_tool_prints_tables_and_names_what_it_cannot_count(capfd, tmp_path):
     config = tmp_path / 'two.py'
     config.write_text("default_scope = 'mmdet'\nmodel = dict(type='vlm_dense.TwoConvs')\n")
     arguments = [str(config), '--gpus', '2', '--size', '16', '16', '--pictures', '1000', '--accumulate', '3']
-    assert training_memory.main(arguments) == 0
-    printed = capsys.readouterr().out
-    assert '| sharded over 2 |' in printed.splitlines()[6]
-    assert printed.splitlines()[-1].startswith('| 2 | 6 | 0.00 |')
+    assert in_processes(training_memory.main, arguments) == 0
+    printed = capfd.readouterr().out
+    assert '| each GPU has all | sharded over 2 |' in printed
+    assert '\n| 2 | 6 | 0.00 |' in printed
     config.write_text("default_scope = 'mmdet'\nmodel = dict(type='ResNet', depth=18)\n")
-    assert training_memory.main([str(config)]) == 2
-    assert 'ResNet is no one-stage detector' in capsys.readouterr().err
+    assert in_processes(training_memory.main, [str(config)]) == 2
+    assert 'ResNet is no one-stage detector' in capfd.readouterr().err

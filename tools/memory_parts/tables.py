@@ -28,7 +28,7 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Weights:
-    """Numbers of parameters: all of them, those that learn, and those of the largest part that is gathered at once."""
+    """Numbers of parameters: all of them, those that learn, and those that are gathered at once."""
 
     total: int
     learned: int
@@ -43,17 +43,18 @@ def count_weights(model: nn.Module, blocks: tuple[str, ...]) -> Weights:
         blocks: Class names of what is gathered one by one when parameters are sharded; the rest is gathered together.
     """
     parameters = {id(one): one for one in model.parameters()}
+    learned = {key: one.numel() for key, one in parameters.items() if one.requires_grad}
     inside: set[int] = set()
     largest = 0
     for module in model.modules():
         if type(module).__name__ in blocks:
-            own = {id(one): one.numel() for one in module.parameters()}
-            inside |= own.keys()
-            largest = max(largest, sum(own.values()))
-    outside = sum(one.numel() for key, one in parameters.items() if key not in inside)
+            own = {id(one) for one in module.parameters()} & learned.keys()
+            inside |= own
+            largest = max(largest, sum(learned[key] for key in own))
+    outside = sum(count for key, count in learned.items() if key not in inside)
     return Weights(
         total=sum(one.numel() for one in parameters.values()),
-        learned=sum(one.numel() for one in parameters.values() if one.requires_grad),
+        learned=sum(learned.values()),
         block=outside + largest,
     )
 
@@ -73,7 +74,7 @@ def memory(weights: Weights, step: Step, assumed: Assumptions, shards: int) -> M
         shards: Among how many GPUs parameters, gradients and states are shared out; 1: each has all.
     """
     rows = {
-        'weights, float32': FLOAT * weights.total / shards,
+        'weights, float32': FLOAT * (weights.total - weights.learned + weights.learned / shards),
         'gradients, float32': FLOAT * weights.learned / shards,
         'AdamW, 2 x float32': ADAM_STATES * FLOAT * weights.learned / shards,
         'average of the weights': FLOAT * weights.total if assumed.ema else 0,

@@ -23,10 +23,10 @@ class ShardedDataParallel(nn.Module):
     """Fully sharded data parallelism: ``model_wrapper_cfg = dict(type='vlm_dense.ShardedDataParallel', blocks=[...])``.
 
     Every process keeps its part of each parameter, of its gradient and of what the optimizer knows about it; a block is
-    put together while it computes. The results are those of mmengine's ``MMDistributedDataParallel``. Built on torch's
-    `fully_shard`, which leaves the parameters' names and the optimizer alone. mmengine's
-    ``MMFullyShardedDataParallel`` renames parameters, so that ``paramwise_cfg`` misses them, and each process clips
-    gradients by the norm of its own part.
+    put together while it computes. Frozen parameters stay whole everywhere. The results are those of mmengine's
+    ``MMDistributedDataParallel``. Built on torch's `fully_shard`, which leaves the parameters' names and the optimizer
+    alone. mmengine's ``MMFullyShardedDataParallel`` renames parameters, so that ``paramwise_cfg`` misses them, and each
+    process clips gradients by the norm of its own part.
 
     Until `shard` is called, that is outside of training, every process holds the whole model.
 
@@ -50,19 +50,25 @@ class ShardedDataParallel(nn.Module):
         for name, parts in self._blocks.items():
             if not parts:
                 raise ConfigError(f"model_wrapper_cfg.blocks: the model has no module of class '{name}'; correct it.")
-        # torch shards along the first axis, which a scalar does not have.
-        self._scalars = [parameter for parameter in module.parameters() if parameter.dim() == 0]
+        # torch shares out rows, which a scalar does not have.
+        self._scalars = [one for one in module.parameters() if one.dim() == 0 and one.requires_grad]
 
     def shard(self) -> None:
         """Keep this process's part only; the first process's weights are taken."""
         for tensor in self.module.state_dict().values():
             broadcast(tensor)
+        for parameter in self.module.parameters():
+            if parameter.requires_grad:
+                # Rows have to lie one after the other.
+                parameter.data = parameter.data.contiguous()
         settings: dict[str, Any] = dict(
             mesh=init_device_mesh(get_device(), (distributed.get_world_size(),)),
             reshard_after_forward=self.reshard_after_forward,
         )
-        if self._scalars:
-            settings['ignored_params'] = set(self._scalars)
+        # What is frozen has neither gradients nor optimizer states, and may be compared with what a file says of it.
+        kept_whole = {one for one in self.module.parameters() if not one.requires_grad} | set(self._scalars)
+        if kept_whole:
+            settings['ignored_params'] = kept_whole
         # Inner blocks first: what stands in a block of its own is no part of the outer one.
         parts = {id(part) for parts in self._blocks.values() for part in parts}
         for part in reversed(list(self.module.modules())):
@@ -97,10 +103,9 @@ class ShardedDataParallel(nn.Module):
         Variable._execution_engine.queue_callback(self._average_scalars)
 
     def _average_scalars(self) -> None:
-        learned = [scalar for scalar in self._scalars if scalar.requires_grad]
-        together = torch.stack([torch.zeros_like(one) if one.grad is None else one.grad for one in learned])
+        together = torch.stack([torch.zeros_like(one) if one.grad is None else one.grad for one in self._scalars])
         distributed.all_reduce(together)
-        for scalar, total in zip(learned, together / distributed.get_world_size(), strict=True):
+        for scalar, total in zip(self._scalars, together / distributed.get_world_size(), strict=True):
             scalar.grad = total.clone()
 
 
