@@ -73,14 +73,17 @@ def test_loops_must_be_whole(detector):
 
 def test_amp(detector, monkeypatch):
     monkeypatch.setattr(settings, 'has_accelerator', lambda: False)
-    with pytest.raises(ConfigError, match='--amp needs a GPU'):
-        settings.set_amp(detector)
+    with pytest.raises(ConfigError, match=r'needs a GPU.*--amp bfloat16'):
+        settings.set_amp(detector, 'float16')
     monkeypatch.setattr(settings, 'has_accelerator', lambda: True)
-    settings.set_amp(detector)
+    settings.set_amp(detector, 'float16')
     assert (detector.optim_wrapper.type, detector.optim_wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
+    settings.set_amp(detector, 'bfloat16')
+    assert detector.optim_wrapper.type == 'vlm_dense.Bfloat16OptimWrapper'
+    assert 'loss_scale' not in detector.optim_wrapper
     detector.optim_wrapper.type = 'ApexOptimWrapper'
     with pytest.raises(ConfigError, match='ApexOptimWrapper'):
-        settings.set_amp(detector)
+        settings.set_amp(detector, 'float16')
 
 
 def test_auto_scale_lr(detector):

@@ -25,6 +25,7 @@ from vlm_dense.engine.settings import (
 from vlm_dense.errors import VlmDenseError
 
 USER_ERROR = 2
+AMP_TYPES = ('float16', 'bfloat16')
 DEBUG_VARIABLE = 'VLM_DENSE_DEBUG'
 
 
@@ -39,7 +40,13 @@ def run_training(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog='train.py', description='Train what a config describes.')
     parser.add_argument('config', help='config file')
-    parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='float16',
+        choices=AMP_TYPES,
+        help='train with automatic mixed precision: float16 (default) on GPUs, bfloat16 also on CPUs',
+    )
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -55,7 +62,7 @@ def run_training(arguments: Sequence[str] | None = None) -> int:
         cfg = _config(args)
         check_sections(cfg, 'train')
         if args.amp:
-            set_amp(cfg)
+            set_amp(cfg, args.amp)
         if args.auto_scale_lr:
             set_auto_scale_lr(cfg)
         set_resume(cfg, args.resume)

@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from vlm_dense.checkpoints.coverage import Coverage, check_coverage, detector_weights, some
+from vlm_dense.engine.sharding import parts_of_weights
 from vlm_dense.errors import CheckpointError
 
 
@@ -37,9 +38,11 @@ def fill_model(
         renamed = OrderedDict((re.sub(pattern, replacement, name), weight) for name, weight in weights.items())
         renamed._metadata = getattr(weights, '_metadata', OrderedDict())  # type: ignore[attr-defined]
         weights = renamed
-    first = check_coverage(model.state_dict(), weights, source)
+    own = model.state_dict()
+    first = check_coverage(own, weights, source)
     for name in first.mismatched:
         del weights[name]
+    weights.update(parts_of_weights(weights, own))
     # Modules may rename old names while they load: what the model then misses is the last word.
     left = model.load_state_dict(weights, strict=False)
     missing = tuple(name for name in left.missing_keys if name not in first.mismatched)

@@ -4,6 +4,8 @@ import re
 import zipfile
 from pathlib import Path
 
+from mmengine.runner.checkpoint import _load_checkpoint
+
 PERIODIC = re.compile(r'^(?:epoch|iter)_(\d+)\.pth$')
 
 
@@ -29,3 +31,13 @@ def newest_checkpoint(work_dir: str) -> str | None:
 def is_whole(checkpoint: Path) -> bool:
     """Whether a checkpoint was written to its end: torch's format is a zip file, whose index comes last."""
     return checkpoint.is_file() and zipfile.is_zipfile(checkpoint)
+
+
+def seed_of(checkpoint: str) -> int | None:
+    """The seed of the run that wrote a checkpoint; None if the file does not say.
+
+    Raises:
+        CheckpointError, MissingFileError: If the file cannot be read.
+    """
+    # On the meta device: the weights stay on the disk.
+    return _load_checkpoint(checkpoint, map_location='meta').get('meta', {}).get('seed')

@@ -17,7 +17,7 @@ LOOPS = {
     'val': ('val_dataloader', 'val_cfg', 'val_evaluator'),
     'test': ('test_dataloader', 'test_cfg', 'test_evaluator'),
 }
-WRAPPERS = ('OptimWrapper', 'AmpOptimWrapper')
+WRAPPERS = ('OptimWrapper', 'AmpOptimWrapper', 'vlm_dense.Bfloat16OptimWrapper')
 
 
 def read_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
@@ -89,8 +89,12 @@ def set_work_dir(cfg: Config, work_dir: str | None, config_path: str) -> None:
         cfg.work_dir = str(Path('work_dirs', Path(config_path).stem))
 
 
-def set_amp(cfg: Config) -> None:
+def set_amp(cfg: Config, dtype: str) -> None:
     """Train with automatic mixed precision.
+
+    Args:
+        cfg: The config.
+        dtype: 'float16' with scaled losses, on GPUs, or 'bfloat16' without, anywhere.
 
     Raises:
         ConfigError: If the optimizer wrapper has no such counterpart, or there is only a CPU.
@@ -98,10 +102,27 @@ def set_amp(cfg: Config) -> None:
     wrapper = cfg.get('optim_wrapper', {}).get('type', 'OptimWrapper')
     if wrapper not in WRAPPERS:
         raise ConfigError(f"--amp works with {' and '.join(WRAPPERS)}, not with optim_wrapper.type='{wrapper}'.")
-    if not has_accelerator():
-        raise ConfigError('--amp needs a GPU, and this machine has none; drop --amp.')
+    if dtype == 'bfloat16':
+        cfg.optim_wrapper.type = 'vlm_dense.Bfloat16OptimWrapper'
+        for key in ('dtype', 'loss_scale', 'use_fsdp'):
+            cfg.optim_wrapper.pop(key, None)
+        return
+    check_float16()
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def check_float16() -> None:
+    """Refuse mmengine's mixed precision on a machine without a GPU.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if not has_accelerator():
+        raise ConfigError(
+            'mixed precision in float16 (--amp, AmpOptimWrapper) needs a GPU, and this machine has none; '
+            'take --amp bfloat16, or float32 without --amp.'
+        )
 
 
 def set_auto_scale_lr(cfg: Config) -> None:
