@@ -1,6 +1,6 @@
 """Detection as phrase grounding: one-stage detector that reads the words of the request as a sentence.
 
-Shapes: B images, G ground truths, K words, L tokens.
+Shapes: B images, G ground truths, K words, L tokens, D width of the text bank.
 """
 
 from collections import OrderedDict
@@ -11,14 +11,16 @@ import torch
 from mmdet.models.detectors import SingleStageDetector
 from mmdet.structures import DetDataSample
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from vlm_dense.errors import VocabularyError
+from vlm_dense.errors import ConfigError, VocabularyError
 from vlm_dense.models.grounding import PromptTokens, TextTokens
 from vlm_dense.models.requests import vocabularies_of
 from vlm_dense.models.sizes import alone, by_size
 from vlm_dense.registry import MODELS
 from vlm_dense.text.prompt_packing import Prompt, WordText, clean_name, one_prompt, pack_words, word_texts
 from vlm_dense.text.vocabulary import Vocabulary
+from vlm_dense.vlms import TowerBackbone
 
 KEPT_VOCABULARIES = 64
 
@@ -41,8 +43,13 @@ class GroundingDetector(SingleStageDetector):
             does.
         described: By word, what is read around it or in its place; see `vlm_dense.text.prompt_packing.word_texts`.
             What is said of words that nobody asks for is not read.
+        text_bank: Config of the text bank, or the bank, whose rows a head with a `TowerAlignment` compares with the
+            backbone's tower; the backbone is then a `TowerBackbone`. The bank stands outside the module tree.
         parts: mmdet's ``backbone``, ``neck``, ``bbox_head`` (a `GroundingHead`), ``train_cfg``, ``test_cfg``,
             ``data_preprocessor`` and ``init_cfg``.
+
+    Raises:
+        ConfigError: If one of text bank, alignment and tower is there without the others.
     """
 
     def __init__(
@@ -50,13 +57,29 @@ class GroundingDetector(SingleStageDetector):
         language_model: Any,
         clean_names: bool = True,
         described: Mapping[str, Mapping[str, str]] | None = None,
+        text_bank: Any = None,
         **parts: Any,
     ) -> None:
         super().__init__(**parts)
         self.language_model = MODELS.build(language_model)
+        # A plain attribute even where the bank is a module: its weights are not this model's.
+        self.__dict__['text_bank'] = MODELS.build(text_bank) if isinstance(text_bank, dict) else text_bank
+        self._check_alignment()
         self.clean_names = clean_names
         self.described = dict(described or {})
         self._packed: OrderedDict[tuple[str, int | None], list[Prompt]] = OrderedDict()
+
+    def _check_alignment(self) -> None:
+        is_aligned = self.bbox_head.alignment is not None
+        if is_aligned and not isinstance(self.backbone, TowerBackbone):
+            raise ConfigError(
+                f'bbox_head.alignment compares words with a tower, and {type(self.backbone).__name__} is none; take a '
+                'vlm_dense.TowerBackbone, or drop the alignment.'
+            )
+        if is_aligned != (self.text_bank is not None):
+            raise ConfigError(
+                'GroundingDetector: text_bank and bbox_head.alignment need each other; give both or none.'
+            )
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Any]:
         """Losses of the head.
@@ -72,7 +95,8 @@ class GroundingDetector(SingleStageDetector):
                 does not ask for the word of one of its objects.
         """
         text = self._read(batch_data_samples)
-        return self.bbox_head.loss(self.extract_feat(batch_inputs), text, batch_data_samples)
+        maps, cell_BDhw = self._features(batch_inputs)
+        return self.bbox_head.loss(maps, text, batch_data_samples, cell_BDhw)
 
     def predict(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], rescale: bool = True
@@ -96,23 +120,45 @@ class GroundingDetector(SingleStageDetector):
             for places, images_B3HW in by_size(pictures):
                 samples = [asking[place] for place in places]
                 metainfos = [sample.metainfo for sample in samples]
-                found = self.bbox_head.predict(self.extract_feat(images_B3HW), prompts, metainfos, rescale)
+                maps, cell_BDhw = self._features(images_B3HW)
+                found = self.bbox_head.predict(maps, prompts, metainfos, rescale, cell_BDhw)
                 self.add_pred_to_datasample(samples, found)
         return batch_data_samples
+
+    def _features(self, images_B3HW: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """Maps for the head, and (B, D, h, w) of the tower's own opinion where the head asks for it."""
+        backbone_maps = self.backbone(images_B3HW)
+        cells = (
+            None
+            if self.bbox_head.alignment is None
+            else self.bbox_head.alignment.cells(self.backbone, backbone_maps[-1])
+        )
+        return self.neck(backbone_maps) if self.with_neck else backbone_maps, cells
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: Any = None) -> Any:
         return self.bbox_head(self.extract_feat(batch_inputs), self._read(batch_data_samples))
 
     def _requests(self, samples: Sequence[DetDataSample]) -> list[tuple[list[int], list[PromptTokens]]]:
         """Places of the samples that ask for the same, with the prompts that ask for it."""
-        asked: dict[Any, tuple[list[int], list[Prompt]]] = {}
+        asked: dict[Any, tuple[list[int], list[Prompt], Vocabulary]] = {}
         for place, (sample, vocabulary) in enumerate(zip(samples, vocabularies_of(samples), strict=True)):
             own = sample.get('prompt')
             key = (vocabulary.content_hash, own)
             if key not in asked:
-                asked[key] = ([], self._prompts(vocabulary) if own is None else [own])
+                asked[key] = ([], self._prompts(vocabulary) if own is None else [own], vocabulary)
             asked[key][0].append(place)
-        return [(places, self.language_model.encode(prompts)) for places, prompts in asked.values()]
+        return [(places, self._encoded(prompts, vocabulary)) for places, prompts, vocabulary in asked.values()]
+
+    def _encoded(self, prompts: list[Prompt], vocabulary: Vocabulary) -> list[PromptTokens]:
+        encoded = self.language_model.encode(prompts)
+        if self.text_bank is None:
+            return encoded
+        bank_VD = self.text_bank(vocabulary).to(encoded[0].token_map_KL)
+        rows = [_token_rows(prompt.token_map_KL > 0, bank_VD[prompt.rows_K]) for prompt in encoded]
+        return [
+            prompt._replace(text=prompt.text._replace(word_BLD=row_LD[None]))
+            for prompt, row_LD in zip(encoded, rows, strict=True)
+        ]
 
     def _prompts(self, vocabulary: Vocabulary) -> list[Prompt]:
         """All words of a vocabulary, as `pack_words` spreads them."""
@@ -136,6 +182,7 @@ class GroundingDetector(SingleStageDetector):
         model = self.language_model
         rows = []
         maps = []
+        words = []
         for sample, vocabulary in zip(samples, vocabularies_of(samples), strict=True):
             prompt = sample.get('prompt')
             if prompt is None:
@@ -143,12 +190,21 @@ class GroundingDetector(SingleStageDetector):
             tokens, is_word_KL = model.tokens(prompt)
             rows.append(tokens.ids)
             maps.append(_objects_tokens(sample, vocabulary, prompt, is_word_KL))
+            if self.text_bank is not None:
+                words.append(_token_rows(is_word_KL, self.text_bank(vocabulary)[list(prompt.rows)]))
         ids_BL = model.pad(rows)
         for sample, map_GL in zip(samples, maps, strict=True):
             padded_GL = map_GL.new_zeros(len(map_GL), ids_BL.shape[1])
             padded_GL[:, : map_GL.shape[1]] = map_GL
             sample.gt_instances.positive_maps = padded_GL
-        return model(ids_BL)
+        text = model(ids_BL)
+        return text._replace(word_BLD=pad_sequence(words, batch_first=True).to(text.hidden_BLC)) if words else text
+
+
+def _token_rows(is_word_KL: Tensor, word_KD: Tensor) -> Tensor:
+    """(L, D): the row of the word that each token stands for, the first's where there are several, 0 where none."""
+    row_LD = word_KD[is_word_KL.int().argmax(dim=0)]
+    return row_LD * is_word_KL.any(dim=0)[:, None]
 
 
 def _objects_tokens(sample: DetDataSample, vocabulary: Vocabulary, prompt: Prompt, is_word_KL: Tensor) -> Tensor:

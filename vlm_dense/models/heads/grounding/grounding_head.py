@@ -3,7 +3,7 @@
 Shapes: B pictures, N regions, L tokens, K words of a prompt, G ground truths, P positive regions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -40,6 +40,7 @@ class GroundingHead(ATSSHead):
             of BERT-base.
         fusion: ``embed_width``, ``num_heads`` and ``dropout`` of the fusion; by default 2048, 8 and 0.1.
         use_checkpoint: In training, compute fusion again for the backward pass and keep nothing of it.
+        alignment: Config of a `TowerAlignment`, for backbones that share a space with words; None adds nothing.
         aux_losses: Configs by name of further losses; each is called with regions (B, N, C), their positive tokens
             (B, N, L) and the texts, and returns a dict of losses.
         aux_regions: What they get: 'pyramid', the maps and texts before they are fused (GLIPv2, arXiv:2206.05836,
@@ -58,6 +59,7 @@ class GroundingHead(ATSSHead):
         text: dict | None = None,
         fusion: dict | None = None,
         use_checkpoint: bool = False,
+        alignment: dict | None = None,
         aux_losses: dict[str, dict] | None = None,
         aux_regions: Literal['pyramid', 'tower'] = 'pyramid',
         **head: Any,
@@ -79,6 +81,7 @@ class GroundingHead(ATSSHead):
             )
         if aux_regions not in ('pyramid', 'tower'):
             raise ConfigError(f"GroundingHead: aux_regions={aux_regions!r}; choose 'pyramid' or 'tower'.")
+        self.alignment = None if alignment is None else MODELS.build(alignment)
         self.aux_regions = aux_regions
         self.aux_losses = nn.ModuleDict({name: MODELS.build(loss) for name, loss in (aux_losses or {}).items()})
         self.head = RegionTokenNetwork(
@@ -99,7 +102,11 @@ class GroundingHead(ATSSHead):
         return self.head(maps, text)
 
     def loss(
-        self, maps: Sequence[Tensor], text: TextTokens, data_samples: Sequence[BaseDataElement]
+        self,
+        maps: Sequence[Tensor],
+        text: TextTokens,
+        data_samples: Sequence[BaseDataElement],
+        cell_BDhw: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Losses of a batch in which every picture has its own text.
 
@@ -107,9 +114,10 @@ class GroundingHead(ATSSHead):
             maps: (B, C, h, w) per level, finest first.
             text: B texts.
             data_samples: With ``gt_instances.bboxes`` (G, 4) and ``positive_maps`` (G, L), 1 at the tokens of each.
+            cell_BDhw: Of ``alignment.cells``, where there is one; the texts then hold ``word_BLD``.
         """
         truths, ignored, metas = unpack_gt_instances(data_samples)
-        found = self.head(maps, text)
+        (found,) = self._read_each(maps, [text], cell_BDhw)
         sizes = [level.shape[2:] for level in maps]
         anchors, flags = self.get_anchors(sizes, metas, device=maps[0].device)
         *targets, num_positive = self.get_targets(anchors, flags, truths, metas, ignored)
@@ -162,8 +170,24 @@ class GroundingHead(ATSSHead):
         weight_N[sampled.neg_inds] = 1
         return anchor_N4, token_NL, weight_N, box_N4, box_weight_N4, positive_P, sampled.neg_inds, sampled
 
+    def _read_each(
+        self, maps: Sequence[Tensor], texts: Sequence[TextTokens], cell_BDhw: Tensor | None
+    ) -> Iterator[RegionTokens]:
+        sizes = [level.shape[2:] for level in maps]
+        for text, found in zip(texts, self.head.read_each(maps, texts), strict=True):
+            if self.alignment is None:
+                yield found
+                continue
+            added_BNL = self.alignment(cell_BDhw, text.word_BLD, sizes)
+            yield found._replace(logits_BNL=found.logits_BNL + added_BNL)
+
     def predict(
-        self, maps: Sequence[Tensor], prompts: Sequence[PromptTokens], metainfos: Sequence[dict], rescale: bool = True
+        self,
+        maps: Sequence[Tensor],
+        prompts: Sequence[PromptTokens],
+        metainfos: Sequence[dict],
+        rescale: bool = True,
+        cell_BDhw: Tensor | None = None,
     ) -> list[InstanceData]:
         """Detections of B pictures of one size that are all asked for the same words.
 
@@ -175,6 +199,7 @@ class GroundingHead(ATSSHead):
             prompts: At least one; the rows of no two of them overlap.
             metainfos: ``img_shape`` and, to rescale, ``scale_factor`` of every picture.
             rescale: Boxes in the pictures as they were loaded.
+            cell_BDhw: As in `loss`.
 
         Returns:
             Per picture boxes xyxy px, scores in falling order, and labels, which are rows of the vocabulary.
@@ -183,7 +208,7 @@ class GroundingHead(ATSSHead):
         anchor_N4 = torch.cat(self.prior_generator.grid_priors(sizes, dtype=maps[0].dtype, device=maps[0].device))
         level_sizes = [size.numel() for size in sizes]
         parts: list[list[InstanceData]] = [[] for _ in metainfos]
-        outputs = self.head.read_each(maps, (prompt.text for prompt in prompts))
+        outputs = self._read_each(maps, [prompt.text for prompt in prompts], cell_BDhw)
         for prompt, found in zip(prompts, outputs, strict=True):
             score_BNK = found.logits_BNL.sigmoid() @ prompt.token_map_KL.T
             centerness_BN = found.centerness_BN.sigmoid()
