@@ -88,7 +88,8 @@ class GroundingDetector(SingleStageDetector):
             rescale: Whether boxes are wanted in pixels of the original image.
 
         Raises:
-            VocabularyError: If a word alone takes more tokens than a prompt holds.
+            VocabularyError: If a word alone takes more tokens than a prompt holds, or the prompt that a sample brings
+                is for another vocabulary.
         """
         for rows, prompts in self._requests(batch_data_samples):
             asking = [batch_data_samples[row] for row in rows]
@@ -107,7 +108,7 @@ class GroundingDetector(SingleStageDetector):
         """Places of the samples that ask for the same, with the prompts that ask for it."""
         asked: dict[Any, tuple[list[int], list[Prompt]]] = {}
         for place, (sample, vocabulary) in enumerate(zip(samples, vocabularies_of(samples), strict=True)):
-            own = sample.get('prompt')
+            own = _own_prompt(sample, vocabulary)
             key = (vocabulary.content_hash, own)
             if key not in asked:
                 asked[key] = ([], self._prompts(vocabulary) if own is None else [own])
@@ -137,7 +138,7 @@ class GroundingDetector(SingleStageDetector):
         rows = []
         maps = []
         for sample, vocabulary in zip(samples, vocabularies_of(samples), strict=True):
-            prompt = sample.get('prompt')
+            prompt = _own_prompt(sample, vocabulary)
             if prompt is None:
                 prompt = one_prompt(self._texts(vocabulary), model.count_tokens, model.max_tokens)
             tokens, is_word_KL = model.tokens(prompt)
@@ -149,6 +150,17 @@ class GroundingDetector(SingleStageDetector):
             padded_GL[:, : map_GL.shape[1]] = map_GL
             sample.gt_instances.positive_maps = padded_GL
         return model(ids_BL)
+
+
+def _own_prompt(sample: DetDataSample, vocabulary: Vocabulary) -> Prompt | None:
+    """The prompt that a sample brings, if it brings one."""
+    prompt = sample.get('prompt')
+    if prompt is not None and max(prompt.rows) >= len(vocabulary):
+        raise VocabularyError(
+            f'the prompt of a sample asks for row {max(prompt.rows)}, but its vocabulary has {len(vocabulary)} words. '
+            'Give it the vocabulary that the prompt was made for, or set prompt=None.'
+        )
+    return prompt
 
 
 def _objects_tokens(sample: DetDataSample, vocabulary: Vocabulary, prompt: Prompt, is_word_KL: Tensor) -> Tensor:
