@@ -148,6 +148,16 @@ def test_further_losses_get_regions_and_their_tokens(where: str) -> None:
     assert torch.equal(region_BNC[0, :192], maps[0][0].flatten(1).T) == (where == 'pyramid')
 
 
+def test_sizes_follow_from_arguments() -> None:
+    """A small text tower and a small fusion: their widths, and nothing of the defaults, are in the weights."""
+    sizes = {'text': dict(width=48, num_heads=4, intermediate=96), 'fusion': dict(embed_width=64, num_heads=2)}
+    shapes = {name: tuple(weight.shape) for name, weight in ours(True, WIDTH, 1, sizes).state_dict().items()}
+    assert shapes['head.dyhead_tower.0.b_attn.attn.l_proj.weight'] == (64, 48)
+    assert shapes['head.dyhead_tower.1.intermediate.dense.weight'] == (96, 48)
+    assert shapes['head.dot_product_projection_text.weight'] == (WIDTH, 48)
+    assert not any(size in (256, 768, 2048, 3072) for shape in shapes.values() for size in shape)
+
+
 def test_wrong_arguments_are_named() -> None:
     wide = {**shared_config()['anchor_generator'], 'ratios': [0.5, 1.0]}
     with pytest.raises(ConfigError, match='2 anchors per place'):

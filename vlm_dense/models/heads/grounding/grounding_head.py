@@ -38,6 +38,7 @@ class GroundingHead(ATSSHead):
         num_blocks: Blocks of the tower (GLIP-T 6, GLIP-L 8).
         text: ``width``, ``num_heads``, ``intermediate`` and ``dropout`` of the text tower's layers; by default those
             of BERT-base.
+        fusion: ``embed_width``, ``num_heads`` and ``dropout`` of the fusion; by default 2048, 8 and 0.1.
         use_checkpoint: In training, compute fusion again for the backward pass and keep nothing of it.
         aux_losses: Configs by name of further losses; each is called with regions (B, N, C), their positive tokens
             (B, N, L) and the texts, and returns a dict of losses.
@@ -55,14 +56,22 @@ class GroundingHead(ATSSHead):
         early_fuse: bool = False,
         num_blocks: int = 6,
         text: dict | None = None,
+        fusion: dict | None = None,
         use_checkpoint: bool = False,
         aux_losses: dict[str, dict] | None = None,
         aux_regions: Literal['pyramid', 'tower'] = 'pyramid',
         **head: Any,
     ) -> None:
+        init_cfg = head.pop('init_cfg', dict(type='Normal', layer='Conv2d', std=0.01))
         # The vocabulary comes with the request; the parent only wants to know that there is one.
-        head = {'init_cfg': dict(type='Normal', layer='Conv2d', std=0.01), **head, 'num_classes': 1}
-        super().__init__(in_channels=in_channels, feat_channels=feat_channels, **head)
+        super().__init__(
+            num_classes=1,
+            in_channels=in_channels,
+            feat_channels=feat_channels,
+            reg_decoded_bbox=True,
+            init_cfg=init_cfg,
+            **head,
+        )
         if self.num_base_priors != 1:
             raise ConfigError(
                 f'GroundingHead: the anchor generator gives {self.num_base_priors} anchors per place; '
@@ -79,7 +88,7 @@ class GroundingHead(ATSSHead):
             fuse=early_fuse,
             num_blocks=num_blocks,
             text=text or {},
-            use_checkpoint=use_checkpoint,
+            fusion={**(fusion or {}), 'use_checkpoint': use_checkpoint},
         )
 
     def _init_layers(self) -> None:

@@ -48,7 +48,7 @@ class RegionTokenNetwork(nn.Module):
         fuse: Let image and text read each other before every block; else text is met only in the logits.
         num_blocks: Blocks of the tower.
         text: Arguments of `TextLayer`, as in the text tower.
-        use_checkpoint: Compute fusion again for the backward pass and keep nothing of it.
+        fusion: Remaining arguments of `ImageTextFusion`.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class RegionTokenNetwork(nn.Module):
         fuse: bool,
         num_blocks: int,
         text: dict,
-        use_checkpoint: bool,
+        fusion: dict,
     ) -> None:
         super().__init__()
         text_width = text.get('width', TEXT_WIDTH)
@@ -68,7 +68,7 @@ class RegionTokenNetwork(nn.Module):
         for block in range(num_blocks):
             width = channels if block else in_channels
             if fuse:
-                self.dyhead_tower.append(ImageTextFusion(width, text_width, use_checkpoint=use_checkpoint))
+                self.dyhead_tower.append(ImageTextFusion(width, text_width, **fusion))
                 self.dyhead_tower.append(TextLayer(**text))
             self.dyhead_tower.append(DynamicConv(width, channels, dynamic=width == channels))
         self.bbox_pred = nn.Conv2d(channels, 4, 1)
