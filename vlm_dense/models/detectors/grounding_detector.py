@@ -112,7 +112,8 @@ class GroundingDetector(SingleStageDetector):
             rescale: Whether boxes are wanted in pixels of the original image.
 
         Raises:
-            VocabularyError: If a word alone takes more tokens than a prompt holds.
+            VocabularyError: If a word alone takes more tokens than a prompt holds, or the prompt that a sample brings
+                is for another vocabulary.
         """
         for rows, prompts in self._requests(batch_data_samples):
             asking = [batch_data_samples[row] for row in rows]
@@ -142,7 +143,7 @@ class GroundingDetector(SingleStageDetector):
         """Places of the samples that ask for the same, with the prompts that ask for it."""
         asked: dict[Any, tuple[list[int], list[Prompt], Vocabulary]] = {}
         for place, (sample, vocabulary) in enumerate(zip(samples, vocabularies_of(samples), strict=True)):
-            own = sample.get('prompt')
+            own = _own_prompt(sample, vocabulary)
             key = (vocabulary.content_hash, own)
             if key not in asked:
                 asked[key] = ([], self._prompts(vocabulary) if own is None else [own], vocabulary)
@@ -184,7 +185,7 @@ class GroundingDetector(SingleStageDetector):
         maps = []
         words = []
         for sample, vocabulary in zip(samples, vocabularies_of(samples), strict=True):
-            prompt = sample.get('prompt')
+            prompt = _own_prompt(sample, vocabulary)
             if prompt is None:
                 prompt = one_prompt(self._texts(vocabulary), model.count_tokens, model.max_tokens)
             tokens, is_word_KL = model.tokens(prompt)
@@ -205,6 +206,17 @@ def _token_rows(is_word_KL: Tensor, word_KD: Tensor) -> Tensor:
     """(L, D): the row of the word that each token stands for, the first's where there are several, 0 where none."""
     row_LD = word_KD[is_word_KL.int().argmax(dim=0)]
     return row_LD * is_word_KL.any(dim=0)[:, None]
+
+
+def _own_prompt(sample: DetDataSample, vocabulary: Vocabulary) -> Prompt | None:
+    """The prompt that a sample brings, if it brings one."""
+    prompt = sample.get('prompt')
+    if prompt is not None and max(prompt.rows) >= len(vocabulary):
+        raise VocabularyError(
+            f'the prompt of a sample asks for row {max(prompt.rows)}, but its vocabulary has {len(vocabulary)} words. '
+            'Give it the vocabulary that the prompt was made for, or set prompt=None.'
+        )
+    return prompt
 
 
 def _objects_tokens(sample: DetDataSample, vocabulary: Vocabulary, prompt: Prompt, is_word_KL: Tensor) -> Tensor:
