@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from vlm_dense.checkpoints.adapters.detectors import to_own_names
 from vlm_dense.checkpoints.reading import read_checkpoint
 from vlm_dense.errors import CheckpointError
 
@@ -36,9 +37,14 @@ class Coverage:
     shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict, compare=False)
 
     @property
+    def unfilled(self) -> tuple[str, ...]:
+        """Weights of the model that keep their initial values."""
+        return self.missing + self.mismatched
+
+    @property
     def is_complete(self) -> bool:
         """Whether every weight of the model is filled."""
-        return not self.missing and not self.mismatched
+        return not self.unfilled
 
     def __str__(self) -> str:
         parts = [f'{len(self.matched)} weights matched']
@@ -108,24 +114,38 @@ def load_state(
         CheckpointError: If the file cannot be read safely, if nothing in it fits, or, with ``strict``, if
             something is missing or has another shape.
     """
-    weights = weights_of(read_checkpoint(path, map_location))
-    coverage = check_coverage(model.state_dict(), weights, f"'{path}'")
+    coverage = load_weights(model, to_own_names(weights_of(read_checkpoint(path, map_location))), f"'{path}'")
+    if strict and not coverage.is_complete:
+        raise CheckpointError(f"'{path}' does not fill the model: {coverage}. Give the checkpoint of this very config.")
+    return coverage
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str = 'the checkpoint') -> Coverage:
+    """Put weights into a model, and log what did not fit.
+
+    Args:
+        model: Filled in place.
+        weights: By name.
+        source: How to call the checkpoint in messages.
+
+    Raises:
+        CheckpointError: If nothing fits.
+    """
+    coverage = check_coverage(model.state_dict(), weights, source)
     # Modules may rename old names while they load, so the model gets all names and has the last word on them.
     usable = OrderedDict((name, weight) for name, weight in weights.items() if name not in coverage.mismatched)
     usable._metadata = getattr(weights, '_metadata', OrderedDict())  # type: ignore[attr-defined]
     left = model.load_state_dict(usable, strict=False)
     missing = tuple(name for name in left.missing_keys if name not in coverage.mismatched)
     coverage = replace(coverage, missing=missing, unexpected=tuple(left.unexpected_keys))
-    if strict and not coverage.is_complete:
-        raise CheckpointError(f"'{path}' does not fill the model: {coverage}. Give the checkpoint of this very config.")
     level = logging.INFO if coverage.is_complete and not coverage.unexpected else logging.WARNING
-    print_log(f"'{path}': {coverage}", logger='current', level=level)
+    print_log(f'{source}: {coverage}', logger='current', level=level)
     return coverage
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> OrderedDict[str, Tensor]:
-    """The tensors of a checkpoint: under ``state_dict``, or the checkpoint itself; wrapper prefixes removed."""
-    state = checkpoint.get('state_dict', checkpoint)
+    """The tensors of a checkpoint: under ``state_dict``, detectron2's ``model``, or itself; no wrapper prefixes."""
+    state = checkpoint.get('state_dict', checkpoint.get('model', checkpoint))
     weights = OrderedDict(
         (name.removeprefix(WRAPPER_PREFIX), weight) for name, weight in state.items() if isinstance(weight, Tensor)
     )

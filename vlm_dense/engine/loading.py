@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from vlm_dense.checkpoints.adapters.detectors import to_own_names
 from vlm_dense.checkpoints.coverage import Coverage, check_coverage, some, weights_of
 from vlm_dense.errors import CheckpointError
 
@@ -37,6 +38,7 @@ def fill_model(
         renamed = OrderedDict((re.sub(pattern, replacement, name), weight) for name, weight in weights.items())
         renamed._metadata = getattr(weights, '_metadata', OrderedDict())  # type: ignore[attr-defined]
         weights = renamed
+    weights = to_own_names(weights)
     first = check_coverage(model.state_dict(), weights, source)
     for name in first.mismatched:
         del weights[name]

@@ -1,7 +1,7 @@
 """Detectors, segmentors and their parts."""
 
 from vlm_dense import checkpoints
-from vlm_dense.models import branches, decode_heads, detectors, heads, losses, necks, segmentors
+from vlm_dense.models import branches, decode_heads, detectors, heads, losses, necks, proposals, segmentors
 from vlm_dense.models.classifiers import EmbeddingClassifier, LinearClassifier, score_ensemble
 from vlm_dense.models.detectors import OVTwoStageDetector
 from vlm_dense.models.requests import WordRows, vocabulary_of, words_of
@@ -20,6 +20,7 @@ __all__ = [
     'heads',
     'losses',
     'necks',
+    'proposals',
     'score_ensemble',
     'segmentors',
     'vocabulary_of',

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from vlm_dense.checkpoints.adapters.detectors import to_own_names
+from vlm_dense.checkpoints.adapters.detectron2_proposals import to_mmdet_proposals
 from vlm_dense.checkpoints.adapters.film_decoder import to_film_segmentor
 from vlm_dense.checkpoints.adapters.hf_clip import from_hf_clip, is_hf_clip
 from vlm_dense.checkpoints.adapters.openai_clip import from_openai_clip, is_openai_clip
@@ -22,4 +24,13 @@ def to_open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(weights)
 
 
-__all__ = ['from_hf_clip', 'from_openai_clip', 'is_hf_clip', 'is_openai_clip', 'to_film_segmentor', 'to_open_clip']
+__all__ = [
+    'from_hf_clip',
+    'from_openai_clip',
+    'is_hf_clip',
+    'is_openai_clip',
+    'to_film_segmentor',
+    'to_mmdet_proposals',
+    'to_open_clip',
+    'to_own_names',
+]
