@@ -74,6 +74,7 @@ def _child(parent: root.Registry, *rooms: str) -> Registry:
 MODELS = _child(root.MODELS, 'text', 'vlms', 'models')
 DATASETS = _child(root.DATASETS, 'datasets')
 TRANSFORMS = _child(root.TRANSFORMS, 'datasets')
+DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'datasets')
 METRICS = _child(root.METRICS, 'evaluation')
 HOOKS = _child(root.HOOKS, 'engine')
 LOOPS = _child(root.LOOPS, 'engine.protocol_runs')

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
-from tiny_runs import config, in_processes, train
+from tiny_runs import DETECTOR, config, in_processes, train, write_config
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from vlm_dense.engine.resuming import is_whole, newest_checkpoint
@@ -16,6 +16,13 @@ from vlm_dense.engine.runner import WholeRunner
 from vlm_dense.errors import CheckpointError, StorageError
 
 NAME = 'detector'
+MIXED = """
+one = train_dataloader['dataset']
+train_dataloader.update(
+    dataset=dict(type='ConcatDataset', datasets=[dict(one, indices=4), dict(one, indices=[4, 5, 6, 7, 8])]),
+    sampler=dict(type='vlm_dense.WeightedMix', weights=[1, 3]),
+)
+"""
 
 
 def _train_and_die_saving(cfg, which):
@@ -55,6 +62,15 @@ def test_killed_while_saving_then_resumed_equals_uninterrupted(keep, pictures, t
         assert torch.equal(resumed[name], weight), name
     left = [f'iter_{step}.pth' for step in (2, 4, 6)][-keep:]
     assert [file.name for file in sorted(tmp_path.glob('*.pth*'))] == left
+
+
+def test_a_weighted_mix_goes_on_where_it_was(pictures, tmp_path):
+    path = write_config(pictures, 'mixed', DETECTOR + MIXED)
+    whole = in_processes(train, config(path, tmp_path / 'whole'))
+    with pytest.raises(ProcessExitedException, match='SIGKILL'):
+        in_processes(_train_and_die_saving, config(path, tmp_path / 'killed'), 'iter_4')
+    resumed = in_processes(train, config(path, tmp_path / 'killed', resume=True))
+    assert all(torch.equal(resumed[name], weight) for name, weight in whole.items())
 
 
 def test_without_whole_writing_the_half_checkpoint_would_stand_in_place(pictures, tmp_path, monkeypatch):

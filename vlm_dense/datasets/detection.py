@@ -10,6 +10,7 @@ from typing import Any
 
 from mmdet.datasets import CocoDataset
 
+from vlm_dense.datasets.metainfo import keep_on_samples
 from vlm_dense.datasets.picture_errors import PictureErrors, require_file
 from vlm_dense.datasets.words import whole_vocabulary
 from vlm_dense.errors import ConfigError, DataError, MissingFileError
@@ -29,7 +30,8 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
     and the objects of the remaining words are left out.
 
     Names are compared as words are: case and white space do not matter. LVIS v1 files, whose pictures have a
-    ``coco_url`` in place of a ``file_name``, are read too.
+    ``coco_url`` in place of a ``file_name``, are read too. Their ``neg_category_ids``, categories known to be absent
+    from a picture, are its ``absent`` rows, and for training they are kept on its sample.
 
     Args:
         vocabulary: Anything ``Vocabulary.build`` accepts.
@@ -91,6 +93,9 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
         self.cat2label = {ids[word]: self.vocabulary.index(word) for word in wanted}
         self.cat_img_map = copy.deepcopy(coco.cat_img_map)
         data_list = []
+        is_federated = any('neg_category_ids' in image for image in coco.dataset['images'])
+        if is_federated and not self.test_mode:
+            keep_on_samples(self.pipeline, 'absent')
         for image_id in coco.get_img_ids():
             image = dict(coco.load_imgs([image_id])[0], img_id=image_id)
             if 'file_name' not in image and 'coco_url' in image:
@@ -98,7 +103,11 @@ class VocabularyCocoDataset(PictureErrors, CocoDataset):
             if self.path_parts:
                 image['file_name'] = '/'.join(image['file_name'].split('/')[-self.path_parts :])
             annotations = coco.load_anns(coco.get_ann_ids(img_ids=[image_id]))
-            data_list.append(self.parse_data_info({'raw_img_info': image, 'raw_ann_info': annotations}))
+            entry = self.parse_data_info({'raw_img_info': image, 'raw_ann_info': annotations})
+            if is_federated:
+                absent = image.get('neg_category_ids', ())
+                entry['absent'] = tuple(sorted(self.cat2label[one] for one in absent if one in self.cat2label))
+            data_list.append(entry)
         return data_list
 
     def parse_data_info(self, raw_data_info: dict) -> dict:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.dataset import BaseDataset
 
+from vlm_dense.datasets.metainfo import keep_on_samples
 from vlm_dense.datasets.picture_errors import PictureErrors, require_file
 from vlm_dense.errors import DataError, MissingFileError, VocabularyError
 from vlm_dense.registry import DATASETS
@@ -46,10 +47,7 @@ class PhraseGroundingDataset(PictureErrors, BaseDataset):
     def __init__(self, *args: Any, remedy: str = REMEDY, **kwargs: Any) -> None:
         self.remedy = remedy
         super().__init__(*args, **kwargs)
-        for step in self.pipeline.transforms:
-            # Any recipe's pipeline serves, though it was written without phrases.
-            if hasattr(step, 'meta_keys'):
-                step.meta_keys = (*step.meta_keys, 'phrases', 'phrase_boxes')
+        keep_on_samples(self.pipeline, 'phrases', 'phrase_boxes')
 
     def load_data_list(self) -> list[dict]:
         """Read the sentences in the order of their ids."""

@@ -1,10 +1,12 @@
 """Plain messages for pictures and annotation files that are missing or damaged."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from vlm_dense.datasets.shards.members import SCHEME, member_name, read_member
 from vlm_dense.errors import DataError, MissingFileError, VlmDenseError
 
 FILE_KEYS = ('img_path', 'seg_map_path')
@@ -21,21 +23,25 @@ def require_file(path: str, what: str, remedy: str) -> None:
 
 
 def check_picture(path: str, remedy: str) -> None:
-    """Decode a local picture completely.
+    """Decode a local picture, or one in a shard, completely.
 
     Raises:
         MissingFileError: If there is no such file.
         DataError: If it cannot be decoded to its end.
     """
-    if '://' in path:
+    is_member = path.startswith(SCHEME)
+    if '://' in path and not is_member:
         return
     require_file(path, 'picture', remedy)
     try:
-        with Image.open(path) as picture:
+        with Image.open(io.BytesIO(read_member(path)) if is_member else path) as picture:
             picture.load()
+    except VlmDenseError:
+        raise
     # Pillow reports damage as OSError, SyntaxError, ValueError or EOFError, depending on the format.
     except Exception as error:
-        raise DataError(f'picture {path} cannot be decoded ({error}); replace the file, or {remedy}') from error
+        name = member_name(path) if is_member else path
+        raise DataError(f'picture {name} cannot be decoded ({error}); replace the file, or {remedy}') from error
 
 
 class PictureErrors:

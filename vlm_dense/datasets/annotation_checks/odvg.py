@@ -16,6 +16,7 @@ from vlm_dense.datasets.annotation_checks.records import (
     records,
     text_field,
 )
+from vlm_dense.datasets.odvg_lines import boxes_of, places_of
 
 
 class Labels:
@@ -101,15 +102,13 @@ def _region(
     phrase = text_field(region, 'phrase', place, defects)
     spans = region.get('tokens_positive')
     if caption is not None and phrase is not None:
-        if spans is None and phrase.casefold() not in caption.casefold():
+        if spans is None and not places_of(region, caption):
             defects.add('phrase-not-in-caption', place, f"'{phrase}' is not part of '{caption[:60]}'")
         elif spans is not None and not _spans_fit(spans, len(caption)):
             defects.add('phrase-not-in-caption', place, f'{str(spans)[:60]} is no part of {len(caption)} letters')
-    boxes = field(region, 'bbox', place, defects)
-    if boxes is MISSING:
+    if field(region, 'bbox', place, defects) is MISSING:
         return
-    several = isinstance(boxes, list) and boxes and isinstance(boxes[0], list)
-    for box in boxes if several else [boxes]:
+    for box in boxes_of(region):
         check_box(box, size, place, options.box_slack, defects, is_xyxy=True)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from vlm_dense.datasets.pictures.captions_odvg import write_missing_odvg
 from vlm_dense.datasets.pictures.cutouts import PictureSource
 from vlm_dense.datasets.pictures.drawn import drawn_source
 from vlm_dense.datasets.pictures.manifest import (
@@ -27,7 +28,7 @@ from vlm_dense.datasets.pictures.records import coco_document, scene_records
 from vlm_dense.datasets.pictures.scene import compose_scene
 from vlm_dense.datasets.pictures.split import PARTS, Split, split_source
 from vlm_dense.datasets.pictures.stamps import stamps_source
-from vlm_dense.datasets.pictures.storage import atomic_folder
+from vlm_dense.datasets.pictures.storage import atomic_folder, storage_errors
 from vlm_dense.datasets.pictures.teacher_names import known_words
 from vlm_dense.errors import MissingFileError
 
@@ -35,6 +36,8 @@ JPEG = {'format': 'JPEG', 'quality': 92, 'subsampling': 0}
 # Threads: resizing and encoding release Python's lock, and a fresh process would first spend seconds on importing
 # torch. Every scene has its own seed, so the number of workers changes nothing.
 WORKERS = 2
+CAPTION_BYTES = 600  # of a scene's ODVG line
+ROOM = 'Free some room, or choose another folder.'
 
 Records = tuple[str, dict[str, Any], list[dict[str, Any]]]
 logger = logging.getLogger(__name__)
@@ -45,7 +48,8 @@ def compose_pictures(
 ) -> dict[str, Any]:
     """Make the picture set, unless ``out`` already holds the very same one.
 
-    ``out`` appears, or is replaced, only when everything is written.
+    ``out`` appears, or is replaced, only when everything is written. A set without the ODVG files of its captions, as
+    earlier versions made it, gets them.
 
     Args:
         out: Folder of the set.
@@ -64,16 +68,19 @@ def compose_pictures(
     """
     found = read_manifest(out)
     if found is not None and holds_request(out, request):
+        with storage_errors(out, CAPTION_BYTES * request.num_scenes, ROOM):
+            write_missing_odvg(out)
         return {**found, 'made': False}
     refuse_foreign(out)
     source, fallback = load_source(request.source, cache)
     split = split_source(source, known_words(source.words), request.seed)
     # About a byte for each pixel: JPEG at high quality, label map and records.
     needed_bytes = request.num_scenes * request.size**2
-    with atomic_folder(out, needed_bytes, 'Free some room, or choose another folder.') as work:
+    with atomic_folder(out, needed_bytes, ROOM) as work:
         counts: dict[str, Any] = {'words': word_counts(split)}
         for part in PARTS:
             counts[part] = _write_part(work, part, source, split, request, workers)
+        write_missing_odvg(work)
         _write_json(work / 'vocabulary.json', _vocabulary_document(source, split, request))
         manifest = make_manifest(request, source.name, fallback, counts)
         _write_json(work / MANIFEST, manifest)
