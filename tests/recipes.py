@@ -129,6 +129,15 @@ def shrink_regionclip(config: Config) -> None:
         model.train_cfg.rcnn.mask_size = 4
     if model.get('train_cfg') is not None:
         model.train_cfg.rcnn.sampler.num = 16
+    if 'branches' in model:
+        region = model.branches.region
+        region.teacher.tower.update(name=tiny_clip_resnet(), pretrained=None)
+        region.teacher.roi_extractor = head.bbox_roi_extractor
+        region.bank = dict(type='vlm_dense.HashedBank')
+        region.update(temperature=0.5, min_score=0.0, max_regions=8)
+        model.branches.picture.encoder = dict(type='vlm_dense.HashedEncoder')
+        model.branches.picture.temperature = 0.5
+        config.train_dataloader.dataset.shards = '{00000..00001}.tar'
     for loader in loaders_of(config):
         narrow(loader.dataset)
 

@@ -7,4 +7,13 @@ from vlm_dense.models.branches.picture_captions import PictureCaptions
 from vlm_dense.models.branches.region_concepts import RegionConcepts
 from vlm_dense.models.branches.roi_teacher import RoiTeacher
 
-__all__ = ['Branch', 'CropTeacher', 'DistillRegions', 'PictureCaptions', 'RegionConcepts', 'Regions', 'RoiTeacher', 'embedding_l1']
+__all__ = [
+    'Branch',
+    'CropTeacher',
+    'DistillRegions',
+    'PictureCaptions',
+    'RegionConcepts',
+    'Regions',
+    'RoiTeacher',
+    'embedding_l1',
+]

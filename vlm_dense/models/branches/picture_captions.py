@@ -27,8 +27,8 @@ class PictureCaptions(BaseModule):
 
     Args:
         encoder: A frozen text encoder, or its config.
-        captions: 'text' reads the caption of a sample from ``text`` in its metainfo, one or a list of which one is drawn
-            at random. 'objects' names the words of its annotated boxes instead: 'cat, dog'.
+        captions: 'text' reads the caption of a sample from ``text`` in its metainfo: one, or a list of which one is
+            drawn at random. 'objects' names the words of its annotated boxes instead: 'cat, dog'.
         temperature: Divides the cosines.
         weight: Factor of the loss.
         batch: Name of the batch that feeds the branch.
@@ -87,7 +87,7 @@ def _labels(sample: DetDataSample) -> list[int]:
     labels = sample.gt_instances.labels.tolist()
     if not labels:
         raise ConfigError(
-            f"{sample.get('img_path', 'a sample')} has no boxes to name; set filter_cfg=dict(filter_empty_gt=True)."
+            f'{sample.get("img_path", "a sample")} has no boxes to name; set filter_cfg=dict(filter_empty_gt=True).'
         )
     return labels
 
