@@ -130,6 +130,13 @@ def test_random_boxes_lie_in_their_picture() -> None:
         assert (boxes[:, 2:] <= torch.tensor([width, height]) + 1e-4).all()
 
 
+def test_random_boxes_stay_when_testing() -> None:
+    source = RandomProposals(5)
+    assert not torch.equal(source(PICTURES, [sample(None)])[0].bboxes, source(PICTURES, [sample(None)])[0].bboxes)
+    source.eval()
+    assert torch.equal(source(PICTURES, [sample(None)])[0].bboxes, source(PICTURES, [sample(None)])[0].bboxes)
+
+
 def test_stored_boxes_follow_the_picture(tmp_path: Path) -> None:
     file = tmp_path / 'boxes.json'
     file.write_text(json.dumps({'a/1.jpg': [[0, 0, 10, 20, 0.3], [5, 5, 50, 40, 0.9]], '2.jpg': []}))

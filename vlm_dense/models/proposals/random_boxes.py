@@ -31,11 +31,12 @@ class RandomProposals(nn.Module):
         self.count, self.min_side, self.max_side = count, min_side, max_side
 
     def forward(self, pictures_B3HW: Tensor, data_samples: list[DetDataSample]) -> list[InstanceData]:
-        """As `ProposalSource`; other boxes at every call."""
+        """As `ProposalSource`; while training other boxes at every call, else the same for every picture of a size."""
         return [self._boxes(pictures_B3HW, *sample.img_shape[:2]) for sample in data_samples]
 
     def _boxes(self, pictures_B3HW: Tensor, height: int, width: int) -> InstanceData:
-        random_2N2 = torch.rand(2, self.count, 2).to(pictures_B3HW)
+        generator = None if self.training else torch.Generator().manual_seed(0)
+        random_2N2 = torch.rand(2, self.count, 2, generator=generator).to(pictures_B3HW)
         side_N2 = self.min_side + (self.max_side - self.min_side) * random_2N2[0]
         corner_N2 = (1 - side_N2) * random_2N2[1]
         boxes_N4 = torch.cat([corner_N2, corner_N2 + side_N2], dim=1) * corner_N2.new_tensor([width, height] * 2)

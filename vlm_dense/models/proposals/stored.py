@@ -84,6 +84,9 @@ def read_proposals(path: Path) -> dict[str, Any]:
 
 
 def name_in(proposals: dict[str, Any], path: str) -> str | None:
-    """The name under which a picture stands in a file of proposals: the longest end of its path, or None."""
+    """The name under which a picture stands in a file of proposals: the longest end of its path, or None.
+
+    'a/1.jpg' goes before '1.jpg'.
+    """
     parts = Path(path).parts
     return next((name for n in range(len(parts)) if (name := '/'.join(parts[n:])) in proposals), None)
