@@ -9,7 +9,7 @@ _base_ = ['regionclip_rn50_zeroshot.py', '_base_/cc3m_captions.py']
 teacher = dict(tower=_base_.model.backbone.tower, stage=2, roi_extractor=_base_.model.roi_head.bbox_roi_extractor)
 
 model = dict(
-    backbone=dict(tune='stages:1'),
+    backbone=dict(tune='stages:1', in_checkpoint=False),
     unnamed_batch='captions',
     # 100 of 300 regions learn.
     branches=dict(

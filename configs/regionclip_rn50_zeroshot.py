@@ -13,7 +13,8 @@ _base_ = [
 
 model = dict(
     proposals=_base_.proposals,
-    backbone=dict(tune='none'),
+    # What a pre-trained tower's checkpoint holds goes before CLIP's weights.
+    backbone=dict(tune='none', in_checkpoint=True),
     roi_head=dict(objectness='geometric_mean_logit', bbox_head=dict(with_reg=False)),
     train_cfg=None,
     test_cfg=dict(rcnn=dict(nms=dict(_delete_=True, type='nms', iou_threshold=0.5))),

@@ -8,11 +8,12 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
-from recipe_data import write_boxes_data
+from recipe_data import write_boxes_data, write_caption_shards
 from recipe_parts import HashedBank
 from recipes import CONFIGS, tiny_recipe
 from torchvision.ops import roi_align
 
+from vlm_dense.checkpoints import load_state
 from vlm_dense.models import WordRows
 from vlm_dense.registry import DATASETS, MODELS
 from vlm_dense.text.vocabulary import Vocabulary
@@ -131,3 +132,50 @@ def test_full_size_towers_fit_their_recipes() -> None:
         assert model.roi_head.bbox_head.embed_dim == vision['embed_dim']
         if 'lvis' in name:
             assert (model.roi_head.mask_head.in_channels, model.train_cfg.rcnn.mask_size) == (32 * width, size // 16)
+
+
+@pytest.mark.parametrize(
+    'name', ['regionclip_rn50_zeroshot.py', 'regionclip_rn50_ovcoco.py', 'regionclip_rn50_lvis.py']
+)
+def test_what_pre_training_learned_goes_on(name: str, root: Path) -> None:
+    write_caption_shards(root)
+    pre_trained = MODELS.build(tiny_recipe('regionclip_rn50_cc3m.py', root).model)
+    with torch.no_grad():
+        for parameter in filter(lambda one: one.requires_grad, pre_trained.parameters()):
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    checkpoint = root / 'pre_trained.pth'
+    torch.save(dict(state_dict=pre_trained.state_dict()), checkpoint)
+    model = MODELS.build(tiny_recipe(name, root).model)
+    coverage = load_state(model, checkpoint)
+    assert all(key.startswith(('roi_head.bbox_head.fc_reg', 'roi_head.mask_head')) for key in coverage.missing)
+    assert coverage.unexpected == ()
+    images = torch.randn(1, 3, 96, 96)
+    with torch.no_grad():
+        expected, found = (one.eval().backbone(images)[0] for one in (pre_trained, model))
+        torch.testing.assert_close(found, expected)
+        head, other = (one.roi_head.shared_head for one in (pre_trained, model))
+        torch.testing.assert_close(other.pool(other(found)), head.pool(head(expected)))
+
+
+@pytest.mark.parametrize('name', ['regionclip_rn50_zeroshot.py', 'regionclip_rn50_lvis.py'])
+def test_the_authors_file_fills_a_recipe(name: str, root: Path) -> None:
+    """Their names, made up from our own: a fine-tuned detector, its offline network and the words' rows."""
+    config = tiny_recipe('regionclip_rn50_lvis.py', root)
+    config.model.backbone.in_checkpoint = True
+    source = MODELS.build(config.model)
+    names = {
+        'backbone.tower.visual.': 'backbone.',
+        'roi_head.bbox_head.fc_reg.': 'roi_heads.box_predictor.bbox_pred.',
+        'roi_head.mask_head.upsample.': 'roi_heads.mask_head.deconv.',
+        'roi_head.mask_head.conv_logits.': 'roi_heads.mask_head.predictor.',
+    }
+    theirs = {'roi_heads.box_predictor.cls_score.weight': torch.ones(3, 512)}
+    for key, weight in source.state_dict().items():
+        start = next(start for start in names if key.startswith(start))
+        theirs[names[start] + key.removeprefix(start)] = weight
+    torch.save(dict(model=theirs), root / 'theirs.pth')
+    model = MODELS.build(tiny_recipe(name, root).model)
+    coverage = load_state(model, root / 'theirs.pth', strict=True)
+    assert 'roi_heads.box_predictor.cls_score.weight' in coverage.unexpected
+    ours = model.state_dict()
+    assert all(torch.equal(ours[key], weight) for key, weight in source.state_dict().items() if key in ours)
