@@ -67,14 +67,6 @@ model = dict(
     ),
 )
 
-sides = [(1333, side) for side in (640, 672, 704, 736, 768, 800)]
-load_800 = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='RandomChoiceResize', scales=sides, keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs'),
-]
 # Annotations come before resizing: where they stand in for proposals, they must be those of the batch picture.
 show_800 = [
     dict(type='LoadImageFromFile'),
@@ -82,4 +74,4 @@ show_800 = [
     dict(type='Resize', scale=(1333, 800), keep_ratio=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
-del clip, sides, width
+del clip, width
