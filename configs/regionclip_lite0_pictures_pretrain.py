@@ -32,7 +32,7 @@ model = dict(
             min_score=0.1,
             max_regions=16,
         ),
-        picture=dict(type='vlm_dense.PictureCaptions', encoder=text.encoder, captions='objects', temperature=0.05),
+        picture=dict(type='vlm_dense.PictureCaptions', encoder=text.encoder, temperature=0.05),
     ),
     test_cfg=dict(rcnn=dict(max_per_img=100)),
 )
@@ -43,4 +43,15 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=8, end=steps),
 ]
 default_hooks = dict(checkpoint=dict(interval=steps))
-del teacher, text
+# Without flips a picture goes through the frozen towers once.
+captions = dict(
+    _delete_=True,
+    type='vlm_dense.GroundingDataset',
+    data_root=_base_.data_root,
+    ann_file='train_odvg.jsonl',
+    data_prefix=dict(img=''),
+    remedy=_base_.remedy,
+    pipeline=[step for step in _base_.train_pipeline[:-1] if step['type'] != 'LoadAnnotations'],
+)
+train_dataloader = dict(dataset=captions)
+del captions, teacher, text

@@ -8,6 +8,7 @@ import pytest
 import torch
 from detection_parts import BOXES, EMBED_DIM, HEIGHT, WIDTH, RandomWords, batch, model_config, sample, vocabulary
 from detection_parts import build as build_detector
+from mmdet.structures import DetDataSample
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torchvision.ops import roi_align
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.branches import PictureCaptions, RegionConcepts, Regions
+from vlm_dense.text.prompt_packing import caption_prompt
 from vlm_dense.vlms import ImageTower
 
 POOL = ['ant', 'bee', 'cat', 'dog', 'elk']
@@ -125,18 +127,27 @@ def test_a_picture_is_one_region_without_its_padding() -> None:
     assert [boxes.tolist() for boxes in regions.boxes] == [[[0, 0, WIDTH, HEIGHT]], [[0, 0, 60, 40]]]
 
 
-def test_captions_from_objects_and_from_lists() -> None:
-    named = PictureCaptions(HashedTexts(), captions='objects')
-    assert named._texts([sample(vocabulary())]) == ['ant, bee']
-    several = sample(None)
-    several.set_metainfo(dict(text=['one', 'other']))
+def caption_loss(*samples: DetDataSample) -> float:
+    learner = PictureCaptions(HashedTexts(), temperature=T)
+    region_ND = torch.randn(len(samples), EMBED_DIM, generator=torch.Generator().manual_seed(0))
+    return learner.losses(region_ND, Regions([]), torch.empty(0), list(samples))['loss_caption'].item()
+
+
+def with_text(**said: object) -> DetDataSample:
+    one = sample(None)
+    one.set_metainfo(said)
+    return one
+
+
+def test_captions_come_from_prompts_and_from_lists() -> None:
+    other = with_text(text='two cats')
+    expected = {text: caption_loss(with_text(text=text), other) for text in ('a red dog', 'a man')}
+    assert caption_loss(with_text(prompt=caption_prompt('a red dog', [[(2, 9)]])), other) == expected['a red dog']
     torch.manual_seed(0)
-    drawn = {PictureCaptions(HashedTexts())._texts([several])[0] for _ in range(20)}
-    assert drawn == {'one', 'other'}
+    drawn = {caption_loss(with_text(text=['a red dog', 'a man']), other) for _ in range(20)}
+    assert drawn == set(expected.values())
     with pytest.raises(ConfigError, match='brings no caption'):
-        PictureCaptions(HashedTexts())._texts([sample(None)])
-    with pytest.raises(ConfigError, match="captions='words'"):
-        PictureCaptions(HashedTexts(), captions='words')
+        caption_loss(sample(None), other)
 
 
 def test_regions_are_drawn_at_random_from_the_proposals() -> None:
@@ -157,14 +168,15 @@ def test_teacher_and_words_fit_together() -> None:
 
 
 def test_a_detector_pre_trains_on_captions_alone() -> None:
-    learners = dict(
-        picture=dict(type='vlm_dense.PictureCaptions', encoder=HashedTexts(), captions='objects', temperature=T)
-    )
+    learners = dict(picture=dict(type='vlm_dense.PictureCaptions', encoder=HashedTexts(), temperature=T))
     config = model_config(with_mask=False, branches=learners, distill='none')
     proposals = dict(type='vlm_dense.RandomProposals', count=5)
     detector = build_detector(dict(config, rpn_head=None, proposals=proposals, unnamed_batch='captions'))
     detector.branches['region'] = branch()
-    losses = detector(**detector.data_preprocessor(batch(vocabulary()), True), mode='loss')
+    data = detector.data_preprocessor(batch(vocabulary()), True)
+    for number, one in enumerate(data['data_samples']):
+        one.set_metainfo(dict(text=f'caption {number}'))
+    losses = detector(**data, mode='loss')
     kinds = {'picture.loss_caption', 'region.loss_distill', 'region.loss_contrast', 'region.kept'}
     assert set(losses) == kinds
     assert [name for name in detector.state_dict() if name.startswith('branches')] == []

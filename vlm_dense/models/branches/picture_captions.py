@@ -15,7 +15,6 @@ from torch import Tensor
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.branches.base import Regions
 from vlm_dense.models.losses import GatheredContrast, text_keys
-from vlm_dense.models.requests import vocabularies_of
 from vlm_dense.registry import MODELS
 
 
@@ -23,18 +22,14 @@ from vlm_dense.registry import MODELS
 class PictureCaptions(BaseModule):
     """Symmetric contrast of pictures and captions, with those of all processes as negatives.
 
-    Captions of equal text are positives of each other.
+    A sample's caption is ``text`` in its metainfo, one or a list of which one is drawn at random, or that of its
+    ``prompt``. Captions of equal text are positives of each other.
 
     Args:
         encoder: A frozen text encoder, or its config.
-        captions: 'text' reads the caption of a sample from ``text`` in its metainfo: one, or a list of which one is
-            drawn at random. 'objects' names the words of its annotated boxes instead: 'cat, dog'.
         temperature: Divides the cosines.
         weight: Factor of the loss.
         batch: Name of the batch that feeds the branch.
-
-    Raises:
-        ConfigError: If ``captions`` is neither of its two values.
     """
 
     embedding: Literal['text', 'image'] = 'text'
@@ -42,17 +37,13 @@ class PictureCaptions(BaseModule):
     def __init__(
         self,
         encoder: Any,
-        captions: Literal['text', 'objects'] = 'text',
         temperature: float = 0.01,
         weight: float = 1.0,
         batch: str = 'captions',
     ) -> None:
         super().__init__()
-        if captions not in ('text', 'objects'):
-            raise ConfigError(f"PictureCaptions: captions={captions!r}; write 'text' or 'objects'.")
         # A plain attribute even where the encoder is a module: its weights are not this model's.
         self.__dict__['encoder'] = MODELS.build(encoder) if isinstance(encoder, dict) else encoder
-        self.captions = captions
         self.batch = batch
         self.contrast = GatheredContrast(1 / temperature, False, max(1 / temperature, 100.0), loss_weight=weight)
 
@@ -70,35 +61,20 @@ class PictureCaptions(BaseModule):
         Raises:
             ConfigError: If a sample has no caption.
         """
-        texts = self._texts(data_samples)
+        texts = [_caption(sample) for sample in data_samples]
         text_BD = self.encoder.encode(texts).to(region_ND)
         keys_B = text_keys(texts).to(region_ND.device)
         return {'loss_caption': self.contrast(region_ND, text_BD, (keys_B, keys_B))}
 
-    def _texts(self, data_samples: list[DetDataSample]) -> list[str]:
-        if self.captions == 'objects':
-            vocabularies = vocabularies_of(data_samples)
-            pairs = zip(data_samples, vocabularies, strict=True)
-            return [', '.join(words.words[k] for k in sorted(set(_labels(one)))) for one, words in pairs]
-        return [_caption(sample) for sample in data_samples]
-
-
-def _labels(sample: DetDataSample) -> list[int]:
-    labels = sample.gt_instances.labels.tolist()
-    if not labels:
-        raise ConfigError(
-            f'{sample.get("img_path", "a sample")} has no boxes to name; set filter_cfg=dict(filter_empty_gt=True).'
-        )
-    return labels
-
 
 def _caption(sample: DetDataSample) -> str:
-    given = sample.get('text')
+    prompt = sample.get('prompt')
+    given = sample.get('text', None if prompt is None else prompt.text)
     if isinstance(given, list | tuple) and given:
         given = given[int(torch.randint(len(given), ()))]
     if not isinstance(given, str) or not given.strip():
         raise ConfigError(
-            f"{sample.get('img_path', 'a sample')} brings no caption; give a data set with 'text' and keep it in "
-            'PackDetInputs(meta_keys=...).'
+            f'{sample.get("img_path", "a sample")} brings no caption; give a data set with captions, such as '
+            'vlm_dense.CaptionShards or vlm_dense.GroundingDataset.'
         )
     return given
