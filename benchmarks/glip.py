@@ -4,15 +4,15 @@ pip install --target PEER --no-deps transformers==4.37.2 tokenizers==0.15.2 hugg
 python benchmarks/glip.py --peer PEER
 
 mmdet 3.3's deep fusion runs on an old transformers only, so each side is a process of its own, and they are asked in
-turn; mmdet's has PEER first on its path. Both run on two threads with the served ops where mmcv is not compiled. Weights
-are random (`configs/glip_swin_t.py`, BERT-base's sizes), with scores spread out so that detections differ; the picture
-is noise of 480 x 640. Words are LVIS's: the first 3 and 80 in one prompt, all 1,203 in 31 prompts of up to 40 words.
+turn; mmdet's has PEER first on its path. Both run on two threads, with the served ops where mmcv is not compiled.
+Weights are random (`configs/glip_swin_t.py`, BERT-base's sizes), with scores spread out so that detections differ; the
+picture is noise of 480 x 640. Words are LVIS's: the first 3 and 80 in one prompt, all 1,203 in 31 prompts of up to 40.
 
 Seconds are medians over rounds after one that is not counted, except at 1,203 words, where each side is asked once
 after the smaller requests. Both keep what their users get: ours keeps the encoded words from picture to picture.
 Memory is the peak of the resident set during a call. ``max_abs_diff`` is the largest difference, at any request, of
-scores (in order) and of boxes (in pixels) of the best 300 detections, mmdet's joined over its prompts; a detection whose
-score is nearer than 1e-4 to a neighbour's may change places with it, and is compared with the nearest box.
+scores (in order) and of boxes (as shares of the picture's width) of the best 300 detections, mmdet's joined over its
+prompts; detections of one word whose scores are nearer than 1e-4 may change places, and the nearest box is compared.
 
 The last line is JSON: mmdet's seconds over ours as ``ratio_3``, ``ratio_80`` and ``ratio_1203``, our peak memory over
 mmdet's as ``memory_*``, and ``max_abs_diff``.
@@ -21,6 +21,7 @@ mmdet's as ``memory_*``, and ``max_abs_diff``.
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -71,11 +72,9 @@ def compare(work: Path, peer: Path) -> None:
             }
             peak = {name: max(one['peak'] for one in all_) for name, all_ in answers.items()}
             difference = largest_difference(*(load(work / f'{name}_{words}.pt') for name in ('ours', 'mmdet')))
-            print(
-                f'{words:5d} words  mmdet {seconds["mmdet"]:.2f} s {peak["mmdet"]:.0f} MB, ours {seconds["ours"]:.2f} s '
-                f'{peak["ours"]:.0f} MB, ratio {seconds["mmdet"] / seconds["ours"]:.2f}, difference {difference:.1e}',
-                flush=True,
-            )
+            shown = ', '.join(f'{name} {seconds[name]:.2f} s {peak[name]:.0f} MB' for name in ('mmdet', 'ours'))
+            ratio = seconds['mmdet'] / seconds['ours']
+            print(f'{words:5d} words  {shown}, ratio {ratio:.2f}, difference {difference:.1e}', flush=True)
             figures[f'ratio_{words}'] = seconds['mmdet'] / seconds['ours']
             figures[f'memory_{words}'] = peak['ours'] / peak['mmdet']
             differences.append(difference)
@@ -85,8 +84,6 @@ def compare(work: Path, peer: Path) -> None:
 
 def prepare(work: Path) -> None:
     """Write what both sides read: BERT's folder, the weights, the picture."""
-    import shutil
-
     from transformers import BertConfig
 
     import vlm_dense  # noqa: F401
@@ -132,10 +129,8 @@ def side(name: str, work: Path, peer: Path | None) -> Iterator[subprocess.Popen]
     """A process that answers requests of one side."""
     places = [str(place) for place in (peer, ROOT) if place is not None]
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(places), 'OMP_NUM_THREADS': '2', 'HF_HUB_OFFLINE': '1'}
-    command = [sys.executable, __file__, '--side', name, '--work', str(work), '--peer', str(peer)]
-    process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    command = [sys.executable, '-W', 'ignore', __file__, '--side', name, '--work', str(work), '--peer', str(peer)]
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield process
     finally:
@@ -143,7 +138,8 @@ def side(name: str, work: Path, peer: Path | None) -> Iterator[subprocess.Popen]
 
 
 def ask(process: subprocess.Popen, words: int) -> dict:
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     print(words, file=process.stdin, flush=True)
     for line in process.stdout:
         if line.startswith('{'):
@@ -189,7 +185,7 @@ def our_model(work: Path) -> Any:
 
     cfg = read_config(str(CONFIG))
     init_default_scope('mmdet')
-    cfg.model.language_model.model = str(work / 'bert')
+    cfg.model.language_model.update(model=str(work / 'bert'), pretrained=False)
     cfg.model.backbone.init_cfg = None
     return MODELS.build(cfg.model)
 
@@ -205,7 +201,7 @@ def our_job(work: Path) -> Any:
     names = lvis_words()
 
     def run(words: int) -> Any:
-        model.words_per_prompt = PER_PROMPT[words] if PER_PROMPT[words] > 0 else None
+        model.test_cfg.words_per_prompt = PER_PROMPT[words] if PER_PROMPT[words] > 0 else None
         sample = DetDataSample(metainfo=dict(metainfo(), vocabulary=Vocabulary.from_words(names[:words])))
         return model.predict(picture, [sample])[0].pred_instances
 
@@ -215,13 +211,11 @@ def our_job(work: Path) -> Any:
 def mmdet_job(work: Path) -> Any:
     from mmdet.registry import MODELS
     from mmdet.structures import DetDataSample
-    from mmengine.config import Config
     from mmengine.hub import get_config
     from mmengine.registry import init_default_scope
 
     import vlm_dense  # noqa: F401  serves mmcv's ops
 
-    assert Config
     cfg = get_config(PEER_CONFIG)
     init_default_scope('mmdet')
     cfg.model.language_model.name = cfg.model.bbox_head.lang_model_name = str(work / 'bert')
@@ -258,7 +252,7 @@ def _nearest(ours: dict, mmdet: dict, row: int) -> Tensor:
     if not near.any():
         # At the end of the list equal scores may have pushed each other out.
         return torch.tensor(0.0 if near_last else float('inf'))
-    return (mmdet['bboxes'][near] - ours['bboxes'][row]).abs().amax(dim=1).min()
+    return (mmdet['bboxes'][near] - ours['bboxes'][row]).abs().amax(dim=1).min() / WIDTH
 
 
 if __name__ == '__main__':

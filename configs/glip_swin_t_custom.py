@@ -10,13 +10,16 @@ words = dict(file='data/custom/train.json')
 data = dict(type='vlm_dense.VocabularyCocoDataset', data_root='data/custom/', vocabulary=words)
 ask = dict(type='vlm_dense.AttachVocabulary', vocabulary=words)
 
-# As the authors tune whole models on ODinW: batches of 4, half of Swin frozen, strong decay, one rate, no average.
+# As the authors tune whole models on ODinW: batches of 4, two of Swin's stages frozen, strong decay, no average of the
+# weights; the rate drops when validation stands still, and training ends when it goes on standing still.
 model = dict(backbone=dict(frozen_stages=2))
+train_cfg = dict(max_epochs=200)
 optim_wrapper = dict(
-    optimizer=dict(lr=1e-4, weight_decay=0.05), paramwise_cfg=dict(custom_keys={'language_model': dict(lr_mult=0.1)})
+    optimizer=dict(lr=1e-4, weight_decay=0.05),
+    paramwise_cfg=dict(custom_keys={'language_model': dict(lr_mult=0.1)}),
 )
 param_scheduler = [dict(type='ReduceOnPlateauLR', monitor='ap', rule='greater', patience=2)]
-custom_hooks = []
+custom_hooks = [dict(type='EarlyStoppingHook', monitor='ap', rule='greater', min_delta=0.0, patience=4)]
 train_dataloader = dict(
     batch_size=4,
     num_workers=4,

@@ -1,6 +1,7 @@
 """Made-up data for every recipe of configs/, in the layouts that they read."""
 
 import importlib.util
+import io
 import json
 import shutil
 import tarfile
@@ -206,6 +207,25 @@ def tool_module(name: str) -> ModuleType:
     return module
 
 
+def write_caption_shards(root: Path) -> None:
+    """CC3M's folder with two shards of one picture, and a pool of words."""
+    folder = root / 'data' / 'cc3m'
+    folder.mkdir(parents=True)
+    (folder / 'concepts.json').write_text(json.dumps(dict(words=['dog', 'red kite', 'beach', 'tin can'])))
+    random = np.random.default_rng(0)
+    for number in range(2):
+        buffer = io.BytesIO()
+        # Noise alone looks the same to a tower that knows nothing: captions could not be told apart.
+        picture = random.integers(0, 100, (SIDE, SIDE, 3)) + [0, 0, 150][:: 1 - 2 * number]
+        Image.fromarray(picture.astype(np.uint8)).save(buffer, 'PNG')
+        members = {f'{number:09d}.png': buffer.getvalue(), f'{number:09d}.txt': f'dog {number} on a beach'.encode()}
+        with tarfile.open(folder / f'{number:05d}.tar', 'w') as archive:
+            for name, content in members.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+
+
 def write_data(root: Path, pictures_root: Path) -> None:
     """Data for every recipe of configs/."""
     write_boxes_data(root)
@@ -214,4 +234,5 @@ def write_data(root: Path, pictures_root: Path) -> None:
     write_ade20k_data(root)
     write_phrasecut_data(root)
     write_coco_stuff_data(root)
+    write_caption_shards(root)
     shutil.copytree(pictures_root / 'data' / 'pictures', root / 'data' / 'pictures')

@@ -55,6 +55,8 @@ def narrow(settings: object) -> None:
         settings['scale'], settings['ratio_range'] = (SIDE, SIDE), (0.9, 1.1)
     if settings.get('type') == 'Resize':
         settings['scale'] = (SIDE, SIDE)
+    if settings.get('type') == 'RandomChoiceResize':
+        settings['scales'] = [(SIDE, SIDE)]
     if settings.get('type') == 'RandomCrop':
         settings['crop_size'] = (SIDE, SIDE)
     settings.update({key: value for key, value in NARROW.items() if key in settings})
@@ -120,6 +122,48 @@ def shrink_glip(config: Config) -> None:
                     step.scale = (SIDE, SIDE)
                 if step.type == 'vlm_dense.DetectionAsGrounding':
                     step.tokenizer = str(tiny_bert())
+
+
+def shrink_regionclip(config: Config) -> None:
+    """CLIP's ResNet read as C4, with a proposal network of its own."""
+    model = config.model
+    model.text_bank = dict(type='vlm_dense.HashedBank')
+    model.backbone.tower.update(name=tiny_clip_resnet(), pretrained=None)
+    proposals = model.proposals
+    if 'model' in proposals:
+        proposals.checkpoint = None
+        network = proposals.model
+        network.backbone.base_channels = 8
+        if network.neck is None:
+            network.rpn_head.in_channels = 128
+        else:
+            narrow(network.neck)
+            network.neck.in_channels = [32, 64, 128, 256]
+            network.rpn_head.in_channels = 16
+        network.rpn_head.feat_channels = 16
+        network.test_cfg.rpn.update(nms_pre=40, max_per_img=20)
+    head = model.roi_head
+    head.bbox_roi_extractor.out_channels = 256
+    head.bbox_roi_extractor.roi_layer.output_size = 4
+    head.bbox_head.update(embed_dim=CLIP_WIDTH, in_channels=CLIP_WIDTH)
+    # A random tower is far from any word, where a temperature of 0.01 makes every step overshoot.
+    head.bbox_head.classifier.temperature = 0.1
+    if 'mask_head' in head:
+        head.mask_head.update(in_channels=512, conv_out_channels=16)
+        model.train_cfg.rcnn.mask_size = 4
+    if model.get('train_cfg') is not None:
+        model.train_cfg.rcnn.sampler.num = 16
+    if 'branches' in model:
+        region = model.branches.region
+        region.teacher.tower.update(name=tiny_clip_resnet(), pretrained=None)
+        region.teacher.roi_extractor = head.bbox_roi_extractor
+        region.bank = dict(type='vlm_dense.HashedBank')
+        region.update(temperature=0.5, min_score=0.0, max_regions=8)
+        model.branches.picture.encoder = dict(type='vlm_dense.HashedEncoder')
+        model.branches.picture.temperature = 0.5
+        config.train_dataloader.dataset.shards = '{00000..00001}.tar'
+    for loader in loaders_of(config):
+        narrow(loader.dataset)
 
 
 def shrink_lseg(config: Config) -> None:
@@ -192,6 +236,7 @@ SHRINKS = {
     'lseg_vit': shrink_lseg,
     'maskclip_': shrink_dense_clip,
     'proxyclip_': shrink_dense_clip,
+    'regionclip_rn50': shrink_regionclip,
     'sclip_': shrink_dense_clip,
     'vild_r50': shrink_vild,
 }

@@ -82,7 +82,7 @@ def losses_of(recipe: Recipe, seed: int = 0) -> torch.Tensor:
 
 def ask(recipe: Recipe, words: tuple[str, ...]) -> BaseDataElement:
     sample = recipe.picture['data_samples'][0].clone()
-    # A sentence that the sample brings asks for other words.
+    # A sentence that a data set brought asks for its own phrases, not for these.
     sample.set_metainfo(dict(vocabulary=Vocabulary.from_words(words), prompt=None))
     recipe.model.eval()
     if hasattr(recipe.model, 'decode_head'):

@@ -8,7 +8,6 @@ goes on where it stopped, with any number of processes. The processes share noth
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 from mmengine.config import DictAction  # noqa: E402
 
 import vlm_dense  # noqa: E402, F401  before mmdet: it serves mmcv's ops
-from vlm_dense.errors import ConfigError, DataError, MissingFileError, VlmDenseError  # noqa: E402
+from vlm_dense.errors import ConfigError, DataError, VlmDenseError  # noqa: E402
 
 RANKS = (('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'))
 
@@ -54,6 +53,7 @@ def precompute(args: argparse.Namespace) -> None:
 
     from vlm_dense.checkpoints import install
     from vlm_dense.engine import check_config, read_config
+    from vlm_dense.models.proposals import read_proposals
     from vlm_dense.registry import DATASETS
 
     cfg = read_config(args.config, args.cfg_options)
@@ -85,26 +85,6 @@ def teacher_configs(cfg: Any) -> list[dict]:
     return teachers
 
 
-def read_proposals(path: Path) -> dict[str, Any]:
-    """Boxes by file name.
-
-    Raises:
-        MissingFileError: If there is no such file.
-        DataError: If it cannot be read.
-    """
-    import numpy as np
-
-    if not path.is_file():
-        raise MissingFileError(f"there is no file of proposals '{path}'. Correct --proposals.")
-    try:
-        if path.suffix == '.npz':
-            with np.load(path, allow_pickle=False) as stored:
-                return dict(stored)
-        return dict(json.loads(path.read_text(encoding='utf-8')))
-    except (ValueError, TypeError, OSError) as error:
-        raise DataError(f"the file of proposals '{path}' cannot be read ({error}). Make it again.") from error
-
-
 def picture_boxes(dataset: Any, proposals: dict[str, Any], with_truth: bool) -> dict[str, Any]:
     """By path of a picture: boxes (M, 4), xyxy in its pixels, annotated ones first; in the order of the data set.
 
@@ -112,6 +92,8 @@ def picture_boxes(dataset: Any, proposals: dict[str, Any], with_truth: bool) -> 
         DataError: If proposals are not boxes, or name pictures that the data set lacks.
     """
     import torch
+
+    from vlm_dense.models.proposals.stored import name_in
 
     found: dict[str, Any] = {}
     unused = set(proposals)
@@ -121,9 +103,7 @@ def picture_boxes(dataset: Any, proposals: dict[str, Any], with_truth: bool) -> 
         if path in found:
             continue
         truth = [instance['bbox'] for instance in info['instances']] if with_truth else []
-        # The longest name that ends the path: 'a/1.jpg' goes before '1.jpg'.
-        parts = Path(path).parts
-        name = next((name for n in range(len(parts)) if (name := '/'.join(parts[n:])) in proposals), None)
+        name = name_in(proposals, path)
         unused.discard(name or '')
         try:
             others_M4 = torch.as_tensor(proposals[name] if name else [], dtype=torch.float32).reshape(-1, 4)

@@ -4,7 +4,7 @@ RoIs are read from the classifier's last map and go through its own head, into t
 adds the classifier of regions and what else its method has.
 """
 
-_base_ = ['pictures_detection.py', 'detection_runtime.py']
+_base_ = ['pictures_detection.py', 'pictures_schedule.py']
 custom_imports = dict(imports=['vlm_dense.registry'])
 center = 'data/pictures/center.safetensors'
 tower = dict(type='vlm_dense.ImageNetTower', center=center, output_stride=16)
@@ -77,16 +77,4 @@ model = dict(
 # Without flips a picture, and what is cut out of it, goes through the frozen towers once.
 train_pipeline = [step for step in _base_.train_pipeline if step['type'] != 'RandomFlip']
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-steps = 450  # six times through the 300 pictures
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=steps)
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
-    paramwise_cfg=dict(custom_keys={'bbox_head.projection': dict(lr_mult=0.1)}),
-)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.04, by_epoch=False, begin=0, end=45),
-    dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=45, end=steps),
-]
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=steps))
-log_processor = dict(by_epoch=False)
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'bbox_head.projection': dict(lr_mult=0.1)}))

@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from vlm_dense.checkpoints import load_state
-from vlm_dense.checkpoints.adapters import from_grounding_release, is_grounding_release, to_detector
+from vlm_dense.checkpoints.adapters import from_grounding_release, is_grounding_release, to_own_names
 from vlm_dense.engine.loading import fill_model
 from vlm_dense.registry import MODELS
 
@@ -135,4 +135,4 @@ def test_what_it_does_not_know_is_reported(model: nn.Module, tmp_path: Path) -> 
 def test_other_layouts_are_left_alone(model: nn.Module) -> None:
     own = model.state_dict()
     assert not is_grounding_release(own)
-    assert to_detector(own) is own
+    assert to_own_names(own) is own

@@ -214,13 +214,15 @@ def test_a_caption_asks_for_its_phrases() -> None:
     assert all(loss.isfinite() for loss in losses(model, asked).values())
 
 
-def test_training_prompts_that_cannot_be_are_refused() -> None:
+def test_prompts_that_cannot_be_are_refused() -> None:
     model = ours()
     with pytest.raises(VocabularyError, match=r'100 words take \d+ tokens in one prompt, and 256 fit'):
         losses(model, batch([Vocabulary.from_words(LVIS)]))
     prompt = caption_prompt('a cat', [[(0, 5)]])
     with pytest.raises(VocabularyError, match="an object 'traffic_light' which its prompt does not ask for"):
         losses(model, batch([SHORT], prompt=prompt))
+    with pytest.raises(VocabularyError, match='asks for row 2, but its vocabulary has 2 words'):
+        predict(model, batch([OTHER], prompt=caption_prompt('a cat', [[(0, 1)], [(2, 5)], [(0, 5)]])))
     nameless = batch([SHORT])
     del nameless['data_samples'][0].vocabulary
     with pytest.raises(ConfigError, match='carries no vocabulary'):

@@ -48,7 +48,7 @@ def pair(folder: Path, **test: object) -> tuple[nn.Module, nn.Module]:
 def test_detections_are_mmdets(tmp_path: Path, rescale: bool) -> None:
     head, other = pair(tmp_path)
     maps, text = pyramid(width=WIDTH), texts((12,))
-    both = TextTokens(*(part.repeat(2, *[1] * (part.ndim - 1)) for part in text))
+    both = TextTokens(*(part.repeat(2, *[1] * (part.ndim - 1)) for part in text[:3]))
     with torch.no_grad():
         expected = other.predict(maps, their_text(both), their_samples(), rescale=rescale)
         found = head.predict(maps, [prompt_of(text)], METAS, rescale=rescale)
@@ -79,7 +79,7 @@ def test_prompts_are_merged_exactly_and_rows_are_kept(tmp_path: Path) -> None:
     prompts = [prompt_of(text, row) for text, row in zip(asked, first_rows, strict=True)]
     singles = []
     for text, row in zip(asked, first_rows, strict=True):
-        both = TextTokens(*(part.repeat(2, *[1] * (part.ndim - 1)) for part in text))
+        both = TextTokens(*(part.repeat(2, *[1] * (part.ndim - 1)) for part in text[:3]))
         singles.append(other.predict(maps, their_text(both), their_samples()))
         for single in singles[-1]:
             single.labels += row
@@ -141,7 +141,7 @@ def test_further_losses_get_regions_and_their_tokens(where: str) -> None:
     aux = {'aux_losses': {'contrast': dict(type='vlm_dense.Probe')}, 'aux_regions': where}
     head, maps, text = ours(fuse=False, width=WIDTH, head=aux), pyramid(width=WIDTH), texts()
     said = TextWords(torch.zeros(2, 12, dtype=torch.int64), torch.tensor([True, False]))
-    losses = head.loss(maps, text, trimmed(truths(), 12), said)
+    losses = head.loss(maps, text, trimmed(truths(), 12), words=said)
     assert losses['contrast.loss_pairs'] == 2
     region_BNC, positive_BNL, given, words = Probe.seen
     assert words is said

@@ -57,3 +57,31 @@ def test_what_trains_nothing_is_tested_without_a_checkpoint(
     measured = controls.measure(METHODS[name], kinds, Finished(tmp_path), 0, Progress())
     assert steps == (['train'] if trains else []) + ['test', 'test']
     assert set(measured.reports) == {'words', 'shuffled'}
+
+
+def test_a_method_of_two_trainings_goes_on_from_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = []
+
+    def run(step: str, command: list[str], log: Path, line: str, progress: Progress) -> None:
+        commands.append((step, command))
+        folder = Path(command[command.index('--work-dir') + 1])
+        folder.mkdir(exist_ok=True)
+        weights = tmp_path / f'{folder.name}.pth'
+        weights.touch()
+        (folder / 'last_checkpoint').write_text(str(weights))
+        (folder / 'report.json').write_text('{"figures": {}}')
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(controls, 'run_step', run)
+    method = METHODS['regionclip']
+    controls.measure(method, {'words': method.config}, Finished(tmp_path), 0, Progress())
+    first, second, test = commands
+    names = (
+        'train regionclip_lite0_pictures_pretrain',
+        'train regionclip_lite0_pictures',
+        'test regionclip_lite0_pictures',
+    )
+    assert tuple(step for step, _ in commands) == names
+    assert not [part for part in first[1] if part.startswith('load_from')]
+    assert f'load_from={tmp_path / "regionclip_lite0_pictures_pretrain.pth"}' in second[1]
+    assert str(tmp_path / 'regionclip_lite0_pictures.pth') in test[1]

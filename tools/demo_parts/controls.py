@@ -15,13 +15,14 @@ class Method:
     """A recipe on the built-in pictures.
 
     ``novel_and_base`` are the names of its two figures; ``words_at`` says where the figure of each word stands in the
-    report of its metric: (key of the list or None, column).
+    report of its metric: (key of the list or None, column). ``first`` is a recipe whose training its own goes on from.
     """
 
     name: str
     config: str
     novel_and_base: tuple[str, str]
     words_at: tuple[str | None, str]
+    first: str | None = None
 
 
 @dataclass
@@ -69,15 +70,20 @@ def _train(method: Method, config: str, finished: Finished, seed: int, progress:
 
     if Config.fromfile(config).get('train_cfg') is None:
         return None
+    before = None
+    if method.first is not None and config != method.first:
+        before = _train(method, method.first, finished, seed, progress)
     name = Path(config).stem
     folder = finished.folder / name
     pointer = folder / 'last_checkpoint'
     if pointer.is_file() and not Path(pointer.read_text(encoding='utf-8').strip()).is_file():
         pointer.unlink()  # somebody removed the checkpoint
     command = ['tools/train.py', config, '--work-dir', str(folder), '--cfg-options']
+    command += [] if before is None else [f'load_from={before}']
     # The demo evaluates by itself.
     command += [f'randomness.seed={seed}', 'train_cfg.val_interval=1000000', 'default_hooks.logger.interval=10']
-    _run_once(f'train {name}', command, (Path(config),), pointer, method, finished, progress)
+    inputs = (Path(config), *([] if before is None else [before]))
+    _run_once(f'train {name}', command, inputs, pointer, method, finished, progress)
     return Path(pointer.read_text(encoding='utf-8').strip())
 
 

@@ -12,6 +12,10 @@ PIXELS = (('unseen_miou', 'seen_miou'), (None, 'iou'))
 METHODS = {
     'vild': Method('ViLD', 'configs/vild_lite0_pictures.py', *BOXES),
     'fvlm': Method('F-VLM', 'configs/fvlm_lite0_pictures.py', *BOXES),
+    'glip': Method('GLIP', 'configs/glip_lite0_pictures.py', *BOXES),
+    'regionclip': Method(
+        'RegionCLIP', 'configs/regionclip_lite0_pictures.py', *BOXES, 'configs/regionclip_lite0_pictures_pretrain.py'
+    ),
     'lseg': Method('LSeg', 'configs/lseg_lite0_pictures.py', *PIXELS),
     'maskclip': Method('MaskCLIP', 'configs/maskclip_lite0_pictures.py', *PIXELS),
 }

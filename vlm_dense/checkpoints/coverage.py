@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from vlm_dense.checkpoints.adapters.detectors import to_detector
+from vlm_dense.checkpoints.adapters.detectors import to_own_names
 from vlm_dense.checkpoints.reading import read_checkpoint
 from vlm_dense.errors import CheckpointError
 
@@ -38,9 +38,14 @@ class Coverage:
     shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict, compare=False)
 
     @property
+    def unfilled(self) -> tuple[str, ...]:
+        """Weights of the model that keep their initial values."""
+        return self.missing + self.mismatched
+
+    @property
     def is_complete(self) -> bool:
         """Whether every weight of the model is filled."""
-        return not self.missing and not self.mismatched
+        return not self.unfilled
 
     def __str__(self) -> str:
         parts = [f'{len(self.matched)} weights matched']
@@ -110,25 +115,39 @@ def load_state(
         CheckpointError: If the file cannot be read safely, if nothing in it fits, or, with ``strict``, if
             something is missing or has another shape.
     """
-    weights = detector_weights(read_checkpoint(path, map_location))
-    coverage = check_coverage(model.state_dict(), weights, f"'{path}'")
+    coverage = load_weights(model, detector_weights(read_checkpoint(path, map_location)), f"'{path}'")
+    if strict and not coverage.is_complete:
+        raise CheckpointError(f"'{path}' does not fill the model: {coverage}. Give the checkpoint of this very config.")
+    return coverage
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str = 'the checkpoint') -> Coverage:
+    """Put weights into a model, and log what did not fit.
+
+    Args:
+        model: Filled in place.
+        weights: By name.
+        source: How to call the checkpoint in messages.
+
+    Raises:
+        CheckpointError: If nothing fits.
+    """
+    coverage = check_coverage(model.state_dict(), weights, source)
     # Modules may rename old names while they load, so the model gets all names and has the last word on them.
     usable = OrderedDict((name, weight) for name, weight in weights.items() if name not in coverage.mismatched)
     usable._metadata = getattr(weights, '_metadata', OrderedDict())  # type: ignore[attr-defined]
     left = model.load_state_dict(usable, strict=False)
     missing = tuple(name for name in left.missing_keys if name not in coverage.mismatched)
     coverage = replace(coverage, missing=missing, unexpected=tuple(left.unexpected_keys))
-    if strict and not coverage.is_complete:
-        raise CheckpointError(f"'{path}' does not fill the model: {coverage}. Give the checkpoint of this very config.")
     level = logging.INFO if coverage.is_complete and not coverage.unexpected else logging.WARNING
-    print_log(f"'{path}': {coverage}", logger='current', level=level)
+    print_log(f'{source}: {coverage}', logger='current', level=level)
     return coverage
 
 
 def detector_weights(checkpoint: Mapping[str, Any]) -> OrderedDict[str, Tensor]:
     """As `weights_of`, with the names of this library's detectors where another project's layout is recognised."""
     weights = weights_of(checkpoint)
-    renamed = to_detector(weights)
+    renamed = to_own_names(weights)
     return weights if renamed is weights else OrderedDict(renamed)
 
 

@@ -4,13 +4,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from vlm_dense.checkpoints.packages import packaged_file
 from vlm_dense.checkpoints.remotes import Place, Remote
 from vlm_dense.checkpoints.specs import FORMS, Wanted, parse_wanted
 from vlm_dense.checkpoints.switches import why_not_fetch
-from vlm_dense.errors import MissingFileError
+from vlm_dense.errors import ConfigError, MissingFileError
 
 LOCAL_FOLDER = Path('checkpoints')
 FOLDERS = 'VLM_DENSE_WEIGHTS'
+PACKAGE = 'package:'
 
 
 def find_weights(wanted: str | os.PathLike[str]) -> Path:
@@ -20,7 +22,8 @@ def find_weights(wanted: str | os.PathLike[str]) -> Path:
 
     Args:
         wanted: Path of a file or folder, ``open_clip:NAME:TAG``, ``hf:REPO[@REVISION]`` or just ``REPO`` (a whole
-            model of transformers), ``hf://OWNER/REPO/FILE[@REVISION]``, or a URL.
+            model of transformers), ``hf://OWNER/REPO/FILE[@REVISION]``, ``package:NAME/PATH`` (what an installed Python
+            package brings along), or a URL.
 
     Returns:
         A file; for a repository, the folder of its files.
@@ -29,6 +32,8 @@ def find_weights(wanted: str | os.PathLike[str]) -> Path:
         MissingFileError: If it is nowhere; the message lists each place and the command that fetches it.
         ConfigError: If a name has the wrong form.
     """
+    if str(wanted).startswith(PACKAGE):
+        return packaged_file(*_package_and_path(str(wanted)))
     explicit = Path(wanted).expanduser()
     if explicit.exists():
         return explicit
@@ -43,6 +48,13 @@ def find_weights(wanted: str | os.PathLike[str]) -> Path:
     if path_found is None:
         raise MissingFileError(_not_found(f"'{wanted}'", places, f'Give the path of the file, {FORMS}.'))
     return path_found
+
+
+def _package_and_path(wanted: str) -> tuple[str, str]:
+    package, _, path = wanted.removeprefix(PACKAGE).partition('/')
+    if not package.isidentifier() or not path:
+        raise ConfigError(f"'{wanted}' is not of the form package:NAME/PATH, NAME being what is imported.")
+    return package, path
 
 
 def find(wanted: Wanted) -> Path:

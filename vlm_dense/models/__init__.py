@@ -1,7 +1,17 @@
 """Detectors, segmentors and their parts."""
 
 from vlm_dense import checkpoints
-from vlm_dense.models import branches, decode_heads, detectors, heads, language, losses, necks, segmentors
+from vlm_dense.models import (
+    branches,
+    decode_heads,
+    detectors,
+    heads,
+    language,
+    losses,
+    necks,
+    proposals,
+    segmentors,
+)
 from vlm_dense.models.classifiers import EmbeddingClassifier, LinearClassifier, score_ensemble
 from vlm_dense.models.detectors import GroundingDetector, OVTwoStageDetector
 from vlm_dense.models.requests import WordRows, vocabulary_of, words_of
@@ -22,6 +32,7 @@ __all__ = [
     'language',
     'losses',
     'necks',
+    'proposals',
     'score_ensemble',
     'segmentors',
     'vocabulary_of',

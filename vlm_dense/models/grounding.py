@@ -1,6 +1,6 @@
 """Words as a text tower's tokens: what grounding heads read.
 
-Shapes: B texts, L tokens, C the tower's width, K words of one prompt.
+Shapes: B texts, L tokens, C the tower's width, K words of one prompt, D width of a space that words and pictures share.
 """
 
 from typing import NamedTuple
@@ -15,11 +15,14 @@ class TextTokens(NamedTuple):
         hidden_BLC: Last hidden states, which fusion with the picture goes on from.
         embedded_BLC: The states that are compared with regions where nothing is fused; 0 where there is no token.
         is_token_BL: Boolean, False where a shorter text is padded.
+        word_BLD: Where an image tower shares a space with words: the unit row of the word that each token stands for,
+            0 where it stands for none.
     """
 
     hidden_BLC: Tensor
     embedded_BLC: Tensor
     is_token_BL: Tensor
+    word_BLD: Tensor | None = None
 
 
 class PromptTokens(NamedTuple):

@@ -42,20 +42,31 @@ class ShuffledBank:
         Raises:
             VocabularyError: If exactly one word is novel: it has none to change places with.
         """
-        text_KD = self.bank(vocabulary)
-        novel = [row for row, is_base in enumerate(vocabulary.is_base) if not is_base]
-        if not novel:
-            return text_KD
-        if len(novel) == 1:
-            raise VocabularyError(
-                f"'{vocabulary.words[novel[0]]}' is the only novel word, so it cannot be shuffled. Add another."
-            )
-        target = sorted(novel, key=lambda row: vocabulary.words[row])
-        source = list(target)
-        generator = random.Random(self.seed)
-        for last in range(len(source) - 1, 0, -1):
-            other = generator.randrange(last)
-            source[last], source[other] = source[other], source[last]
-        shuffled_KD = text_KD.clone()
-        shuffled_KD[torch.tensor(target)] = text_KD[torch.tensor(source)]
-        return shuffled_KD
+        return self.bank(vocabulary)[torch.tensor(exchanged_rows(vocabulary, self.seed))]
+
+
+def exchanged_rows(vocabulary: Vocabulary, seed: int) -> list[int]:
+    """For every word the row of the word that takes its place: itself for base words, another novel one for the others.
+
+    Args:
+        vocabulary: K words.
+        seed: Chooses the cycle, see `ShuffledBank`.
+
+    Raises:
+        VocabularyError: If exactly one word is novel: it has none to change places with.
+    """
+    rows = list(range(len(vocabulary)))
+    novel = [row for row in rows if not vocabulary.is_base[row]]
+    if len(novel) == 1:
+        raise VocabularyError(
+            f"'{vocabulary.words[novel[0]]}' is the only novel word, so it cannot be shuffled. Add another."
+        )
+    target = sorted(novel, key=lambda row: vocabulary.words[row])
+    source = list(target)
+    generator = random.Random(seed)
+    for last in range(len(source) - 1, 0, -1):
+        other = generator.randrange(last)
+        source[last], source[other] = source[other], source[last]
+    for row, other in zip(target, source, strict=True):
+        rows[row] = other
+    return rows

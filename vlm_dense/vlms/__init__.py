@@ -2,6 +2,7 @@
 
 from vlm_dense.vlms.adapters import LowRank, add_adapters
 from vlm_dense.vlms.backbone import TowerBackbone, TowerTail
+from vlm_dense.vlms.backbone_tail import BackboneTail
 from vlm_dense.vlms.biased_tail import BiasedTail
 from vlm_dense.vlms.centers import mean_features
 from vlm_dense.vlms.clip_resnet import AttentionPooling, pool_tokens
@@ -26,6 +27,7 @@ from vlm_dense.vlms.tuning import tune
 
 __all__ = [
     'AttentionPooling',
+    'BackboneTail',
     'BiasedTail',
     'ContentMemory',
     'DeepPrompts',

@@ -35,6 +35,8 @@ class TowerBackbone(PartlyFrozen):
         memory_bytes: How much of what a frozen tower said about training pictures is kept, see `ContentMemory`.
         class_token: Return each map with the class token of its block, as mmseg's ``VisionTransformer`` does with
             ``output_cls_token=True``.
+        with_tail: The layers after the last chosen map are read too, by a `BackboneTail`, and learn under the same
+            policy.
         in_checkpoint: Hold frozen weights in the state dict too, so that it says everything by itself.
 
     Attributes:
@@ -56,6 +58,7 @@ class TowerBackbone(PartlyFrozen):
         adapters: dict | None = None,
         memory_bytes: int = 0,
         class_token: bool = False,
+        with_tail: bool = False,
         in_checkpoint: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
@@ -64,6 +67,7 @@ class TowerBackbone(PartlyFrozen):
         self._check_maps(class_token)
         self.out_indices = tuple(out_indices)
         self.class_token = class_token
+        self.with_tail = with_tail
         self._tune(tune, prompts, adapters)
         if memory_bytes and not self.frozen:
             raise ConfigError('TowerBackbone: a tower that learns cannot be remembered. Set memory_bytes=0.')
@@ -81,11 +85,20 @@ class TowerBackbone(PartlyFrozen):
         self._hold(given)
 
     def _read_parameters(self) -> set[int]:
-        """Ids of the weights that lead to the chosen maps."""
+        """Ids of the weights that lead to the chosen maps, and with ``with_tail`` from the last one on."""
         self.tower.eval().requires_grad_(True)
         images_B3HW = next(self.tower.parameters()).new_zeros(1, 3, PROBE_SIDE, PROBE_SIDE)
+        tail = {id(parameter) for layer in self.tail_layers() for parameter in layer.parameters()}
         with torch.enable_grad():
-            return parameters_behind(self._read(images_B3HW))
+            return parameters_behind(self._read(images_B3HW)) | tail
+
+    def tail_layers(self) -> list[nn.Module]:
+        """The layers after the last chosen map, see `ImageTower.tail`; none without ``with_tail``.
+
+        Raises:
+            ConfigError: If the tower has no tail there.
+        """
+        return list(self.tower.tail(self.out_indices[-1]).children()) if self.with_tail else []
 
     def _check_maps(self, class_token: bool) -> None:
         kind, name = type(self.tower), type(self.tower).__name__

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from vlm_dense.checkpoints.adapters.detectors import to_detector
+from vlm_dense.checkpoints.adapters.detectors import to_own_names
+from vlm_dense.checkpoints.adapters.detectron2_proposals import to_mmdet_proposals
 from vlm_dense.checkpoints.adapters.film_decoder import to_film_segmentor
 from vlm_dense.checkpoints.adapters.grounding_release import from_grounding_release, is_grounding_release
 from vlm_dense.checkpoints.adapters.hf_clip import from_hf_clip, is_hf_clip
@@ -31,7 +32,8 @@ __all__ = [
     'is_grounding_release',
     'is_hf_clip',
     'is_openai_clip',
-    'to_detector',
     'to_film_segmentor',
+    'to_mmdet_proposals',
     'to_open_clip',
+    'to_own_names',
 ]

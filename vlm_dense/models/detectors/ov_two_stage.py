@@ -21,7 +21,7 @@ from vlm_dense.models.requests import WordRows, vocabulary_of
 from vlm_dense.models.sizes import alone, by_size
 from vlm_dense.registry import MODELS
 from vlm_dense.text.vocabulary import Vocabulary
-from vlm_dense.vlms import TowerBackbone
+from vlm_dense.vlms import BackboneTail, TowerBackbone
 
 Features = tuple[Tensor, ...]
 
@@ -50,6 +50,9 @@ class OVTwoStageDetector(TwoStageDetector):
         text_bank: Config of the text bank, or the bank.
         branches: By name, configs of training-time branches (`vlm_dense.models.branches.base.Branch`).
         roi_source: Where RoIs are read: 'neck', or 'backbone' for the backbone's last map (C4 style).
+        proposals: Config of a `ProposalSource` that stands in for ``rpn_head``, without learning.
+        unnamed_batch: What a batch is called that comes without a name: 'boxes' trains the detector, another name
+            feeds the branches alone.
         region_scorer: Config of a `TowerRegionScorer` that has a say in the scores when testing; the backbone is then a
             `TowerBackbone`.
         parts: mmdet's ``backbone``, ``neck``, ``rpn_head``, ``roi_head``, ``train_cfg``, ``test_cfg``,
@@ -57,7 +60,8 @@ class OVTwoStageDetector(TwoStageDetector):
 
     Raises:
         ConfigError: If the widths of text bank and box head differ, or a branch trains an embedding that the
-            box head doesn't offer, or a scorer finds no tower, or scores that are a blend already.
+            box head doesn't offer, or a scorer finds no tower, or scores that are a blend already; if proposals come
+            from nowhere, or from two places.
     """
 
     def __init__(
@@ -65,10 +69,18 @@ class OVTwoStageDetector(TwoStageDetector):
         text_bank: Any,
         branches: dict[str, dict] | None = None,
         roi_source: Literal['neck', 'backbone'] = 'neck',
+        proposals: dict | None = None,
+        unnamed_batch: str = BOXES,
         region_scorer: dict | None = None,
         **parts: Any,
     ) -> None:
+        if (proposals is None) == (parts.get('rpn_head') is None):
+            raise ConfigError(
+                'OVTwoStageDetector: proposals come from rpn_head or from proposals=...; give one of them.'
+            )
         super().__init__(**parts)
+        self.proposals: Any = None if proposals is None else MODELS.build(proposals)
+        self.unnamed_batch = unnamed_batch
         if roi_source not in ('neck', 'backbone'):
             raise ConfigError(f"OVTwoStageDetector: roi_source={roi_source!r}; choose 'neck' or 'backbone'.")
         self.roi_source = roi_source
@@ -80,6 +92,8 @@ class OVTwoStageDetector(TwoStageDetector):
 
     def _check_parts(self) -> None:
         head = self.roi_head.bbox_head
+        if isinstance(getattr(self.roi_head, 'shared_head', None), BackboneTail):
+            self.roi_head.shared_head.take(self.backbone)
         if self.text_bank.embed_dim != head.embed_dim:
             raise ConfigError(
                 f'the text bank gives {self.text_bank.embed_dim} numbers per word, the box head '
@@ -122,16 +136,15 @@ class OVTwoStageDetector(TwoStageDetector):
             Losses of mmdet's heads under their own names; those of a branch as ``<branch>.<key>``.
         """
         fed_by = {name: str(branch.batch) for name, branch in self.branches.items()}
-        batches = named_batches(batch_inputs, batch_data_samples, fed_by)
+        batches = named_batches(batch_inputs, batch_data_samples, fed_by, self.unnamed_batch)
         losses: dict[str, Any] = {}
         for batch_name, (images_B3HW, data_samples) in batches.items():
             maps, roi_maps, _ = self.features(images_B3HW)
             if batch_name == BOXES:
-                found, proposals = self._detector_losses(maps, roi_maps, data_samples)
+                found, proposals = self._detector_losses(maps, roi_maps, images_B3HW, data_samples)
                 losses.update(found)
             else:
-                with torch.no_grad():
-                    proposals = self.rpn_head.predict(maps, data_samples, rescale=False)
+                proposals = self.propose(maps, images_B3HW, data_samples)
             fed = [name for name, wanted in fed_by.items() if wanted == batch_name]
             if fed:
                 pictures_B3HW = pictures_of(images_B3HW, self.data_preprocessor)
@@ -139,13 +152,24 @@ class OVTwoStageDetector(TwoStageDetector):
                     losses.update(self._branch_losses(name, roi_maps, proposals, pictures_B3HW, data_samples))
         return losses
 
+    @torch.no_grad()
+    def propose(self, maps: Features, images_B3HW: Tensor, data_samples: list[DetDataSample]) -> list[InstanceData]:
+        """Per picture ``bboxes`` (n, 4), xyxy px of the batch picture, and ``scores`` (n,), without gradient."""
+        if self.proposals is None:
+            return self.rpn_head.predict(maps, data_samples, rescale=False)
+        return self.proposals(pictures_of(images_B3HW, self.data_preprocessor), data_samples)
+
     def _detector_losses(
-        self, maps: Features, roi_maps: Features, data_samples: list[DetDataSample]
+        self, maps: Features, roi_maps: Features, images_B3HW: Tensor, data_samples: list[DetDataSample]
     ) -> tuple[dict[str, Any], list[InstanceData]]:
         words = self.word_rows(vocabulary_of(data_samples), maps[0].device)
-        proposal_cfg = self.train_cfg.get('rpn_proposal', self.test_cfg.rpn)
-        class_agnostic = [without_classes(sample) for sample in data_samples]
-        losses, proposals = self.rpn_head.loss_and_predict(maps, class_agnostic, proposal_cfg=proposal_cfg)
+        losses: dict[str, Any] = {}
+        if self.proposals is None:
+            proposal_cfg = self.train_cfg.get('rpn_proposal', self.test_cfg.rpn)
+            class_agnostic = [without_classes(sample) for sample in data_samples]
+            losses, proposals = self.rpn_head.loss_and_predict(maps, class_agnostic, proposal_cfg=proposal_cfg)
+        else:
+            proposals = self.propose(maps, images_B3HW, data_samples)
         losses.update(self.roi_head.loss(roi_maps, proposals, data_samples, words))
         return losses, proposals
 
@@ -187,7 +211,7 @@ class OVTwoStageDetector(TwoStageDetector):
         self, images_B3HW: Tensor, data_samples: list[DetDataSample], words: WordRows, rescale: bool
     ) -> list[InstanceData]:
         maps = self.features(images_B3HW)
-        proposals = self.rpn_head.predict(maps.proposal, data_samples, rescale=False)
+        proposals = self.propose(maps.proposal, images_B3HW, data_samples)
         rescore = self._rescore(maps.backbone, proposals, words)
         return self.roi_head.predict(maps.roi, proposals, data_samples, words, rescale, rescore)
 
@@ -201,7 +225,7 @@ class OVTwoStageDetector(TwoStageDetector):
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: Any = None) -> tuple:
         maps, roi_maps, _ = self.features(batch_inputs)
-        proposals = self.rpn_head.predict(maps, batch_data_samples, rescale=False)
+        proposals = self.propose(maps, batch_inputs, batch_data_samples)
         return (self.roi_head.forward(roi_maps, proposals),)
 
 

@@ -1,6 +1,6 @@
 """The texts of a training batch, and what is known of their tokens.
 
-Shapes: B texts, G ground truths, K words of a prompt, L tokens.
+Shapes: B texts, G ground truths, K words of a prompt, L tokens, D width of a text bank.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import torch
 from mmdet.structures import DetDataSample
 from torch import Tensor
 from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
 
 from vlm_dense.errors import VocabularyError
 from vlm_dense.models.grounding import TextWords
@@ -26,15 +27,21 @@ class TrainingTexts(NamedTuple):
         words: Which words the tokens stand for.
         may_hide_BL: Boolean, tokens that masked language modelling may ask for: in a list of names those of the names
             that the picture shows, in a caption all (GLIPv2, arXiv:2206.05836, as released).
+        word_BLD: As in `TextTokens`.
     """
 
     ids_BL: Tensor
     words: TextWords
     may_hide_BL: Tensor
+    word_BLD: Tensor | None
 
 
 def read_texts(
-    samples: Sequence[DetDataSample], vocabularies: Sequence[Vocabulary], prompts: Sequence[Prompt], model: Any
+    samples: Sequence[DetDataSample],
+    vocabularies: Sequence[Vocabulary],
+    prompts: Sequence[Prompt],
+    model: Any,
+    text_bank: Any = None,
 ) -> TrainingTexts:
     """Tokens of every sample's prompt; puts ``positive_maps`` (G, L), 1 at the tokens of each object, on the samples.
 
@@ -43,11 +50,12 @@ def read_texts(
         vocabularies: What their labels index.
         prompts: What is read.
         model: The `TokenLanguageModel`.
+        text_bank: Gives the words' rows, where they are wanted.
 
     Raises:
         VocabularyError: If a prompt is too long, or does not ask for the word of an object.
     """
-    rows, maps, keys, may_hide = [], [], [], []
+    rows, maps, keys, may_hide, banked = [], [], [], [], []
     for sample, vocabulary, prompt in zip(samples, vocabularies, prompts, strict=True):
         tokens, is_word_KL = model.tokens(prompt)
         map_GL = _objects_tokens(sample, vocabulary, prompt, is_word_KL)
@@ -55,16 +63,23 @@ def read_texts(
         maps.append(map_GL)
         keys.append(token_keys(_phrases(prompt), is_word_KL))
         may_hide.append((map_GL > 0).any(dim=0) if _is_list(sample) else map_GL.new_ones(map_GL.shape[1]).bool())
+        if text_bank is not None:
+            banked.append(token_rows(is_word_KL, text_bank(vocabulary)[list(prompt.rows)]))
     ids_BL = model.pad(rows)
     for sample, map_GL in zip(samples, maps, strict=True):
         sample.gt_instances.positive_maps = _wide(map_GL, ids_BL, 0)
-    words = TextWords(
-        torch.stack([_wide(key_L, ids_BL, NO_KEY) for key_L in keys]).to(ids_BL.device),
-        torch.tensor([_is_list(sample) for sample in samples], device=ids_BL.device),
+    phrase_BL, may_hide_BL = (
+        torch.stack([_wide(row_L, ids_BL, value) for row_L in found]).to(ids_BL.device)
+        for found, value in ((keys, NO_KEY), (may_hide, False))
     )
-    return TrainingTexts(
-        ids_BL, words, torch.stack([_wide(may_L, ids_BL, False) for may_L in may_hide]).to(ids_BL.device)
-    )
+    words = TextWords(phrase_BL, torch.tensor([_is_list(sample) for sample in samples], device=ids_BL.device))
+    return TrainingTexts(ids_BL, words, may_hide_BL, pad_sequence(banked, batch_first=True) if banked else None)
+
+
+def token_rows(is_word_KL: Tensor, word_KD: Tensor) -> Tensor:
+    """(L, D): the row of the word that each token stands for, the first's where there are several, 0 where none."""
+    row_LD = word_KD[is_word_KL.int().argmax(dim=0)]
+    return row_LD * is_word_KL.any(dim=0)[:, None]
 
 
 def _is_list(sample: DetDataSample) -> bool:

@@ -55,12 +55,13 @@ class OVBBoxHead(BBoxHead):
         trunk: Arguments of `RegionTrunk` for the embeddings; a second copy serves ``distill='separate'``.
         box_trunk: Arguments of `RegionTrunk` for the boxes; None shares the first trunk.
         projection: Config of the layer that maps trunk features to D (``in_features`` and
-            ``out_features`` are filled in).
+            ``out_features`` are filled in), or 'none' where they are the embeddings already.
         distill: Who receives the distillation loss: see the module's docstring.
         image_classifier: Config of the classifier of ``image_ND``, without background; used by 'separate'.
         base_power: Weight of the distilled scores on base words ('separate').
         novel_power: Weight of the distilled scores on novel words ('separate'). Both at 1 is ViLD-image.
         background_weight: Weight of background regions in the classification loss (F-VLM 0.9, RegionCLIP 0.2 or 0.8).
+        with_reg: Whether boxes are refined; without, proposals are the answer, and nothing of them learns.
         in_channels: Channels of the RoI features.
         roi_feat_size: Side r of the RoI features.
         box_head: Remaining arguments of mmdet's ``BBoxHead`` (``bbox_coder``, ``loss_cls``, ``loss_bbox``, ...).
@@ -72,12 +73,13 @@ class OVBBoxHead(BBoxHead):
         classifier: dict,
         trunk: dict | None = None,
         box_trunk: dict | None = None,
-        projection: dict | None = None,
+        projection: dict | Literal['none'] | None = None,
         distill: Literal['none', 'shared', 'separate'] = 'none',
         image_classifier: dict | None = None,
         base_power: float = VILD_BASE_POWER,
         novel_power: float = VILD_NOVEL_POWER,
         background_weight: float = 1.0,
+        with_reg: bool = True,
         in_channels: int = 256,
         roi_feat_size: int = 7,
         **box_head: Any,
@@ -96,6 +98,10 @@ class OVBBoxHead(BBoxHead):
             reg_class_agnostic=True,
             **box_head,
         )
+        if not with_reg:
+            # mmdet's own switch asks for a classifier of its own in exchange.
+            self.with_reg, self.init_cfg = False, None
+            del self.fc_reg
         self.embed_dim = embed_dim
         self.distill = distill
         self.base_power = base_power
@@ -112,8 +118,15 @@ class OVBBoxHead(BBoxHead):
             self.image_projection = self._build_projection(projection)
             self.image_classifier = MODELS.build(self._image_classifier_config(classifier, image_classifier))
 
-    def _build_projection(self, projection: dict | None) -> torch.nn.Module:
+    def _build_projection(self, projection: dict | Literal['none'] | None) -> torch.nn.Module:
         widths = {'in_features': self.trunk.out_channels, 'out_features': self.embed_dim}
+        if projection == 'none':
+            if self.trunk.out_channels != self.embed_dim:
+                raise ConfigError(
+                    f"OVBBoxHead: projection='none', but the trunk gives {self.trunk.out_channels} numbers and "
+                    f'embed_dim is {self.embed_dim}; make them equal, or give a projection.'
+                )
+            return torch.nn.Identity()
         return MODELS.build({**(projection or {'type': 'Linear'}), **widths})
 
     def _image_classifier_config(self, classifier: dict, image_classifier: dict | None) -> dict:

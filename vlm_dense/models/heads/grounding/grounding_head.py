@@ -3,7 +3,7 @@
 Shapes: B pictures, N regions, L tokens, K words of a prompt, G ground truths, P positive regions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -40,6 +40,7 @@ class GroundingHead(ATSSHead):
             of BERT-base.
         fusion: ``embed_width``, ``num_heads`` and ``dropout`` of the fusion; by default 2048, 8 and 0.1.
         use_checkpoint: In training, compute fusion again for the backward pass and keep nothing of it.
+        alignment: Config of a `TowerAlignment`, for backbones that share a space with words; None adds nothing.
         aux_losses: Configs by name of further losses; each is called with regions (B, N, C), their positive tokens
             (B, N, L), the texts and their words (`TextWords`), and returns a dict of losses.
         aux_regions: What they get: 'pyramid', the maps and texts before they are fused (GLIPv2, arXiv:2206.05836,
@@ -58,6 +59,7 @@ class GroundingHead(ATSSHead):
         text: dict | None = None,
         fusion: dict | None = None,
         use_checkpoint: bool = False,
+        alignment: dict | None = None,
         aux_losses: dict[str, dict] | None = None,
         aux_regions: Literal['pyramid', 'tower'] = 'pyramid',
         **head: Any,
@@ -79,6 +81,7 @@ class GroundingHead(ATSSHead):
             )
         if aux_regions not in ('pyramid', 'tower'):
             raise ConfigError(f"GroundingHead: aux_regions={aux_regions!r}; choose 'pyramid' or 'tower'.")
+        self.alignment = None if alignment is None else MODELS.build(alignment)
         self.aux_regions = aux_regions
         self.aux_losses = nn.ModuleDict({name: MODELS.build(loss) for name, loss in (aux_losses or {}).items()})
         self.head = RegionTokenNetwork(
@@ -94,15 +97,17 @@ class GroundingHead(ATSSHead):
     def _init_layers(self) -> None:
         """ATSS's own layers are not used."""
 
-    def forward(self, maps: Sequence[Tensor], text: TextTokens) -> RegionTokens:
-        """What the network says about B pictures with a text each; see `RegionTokens`."""
-        return self.head(maps, text)
+    def forward(self, maps: Sequence[Tensor], text: TextTokens, cell_BDhw: Tensor | None = None) -> RegionTokens:
+        """What the network says about B pictures with a text each; see `RegionTokens`, and `loss` for the arguments."""
+        (found,) = self._read_each(maps, [text], cell_BDhw)
+        return found
 
     def loss(
         self,
         maps: Sequence[Tensor],
         text: TextTokens,
         data_samples: Sequence[BaseDataElement],
+        cell_BDhw: Tensor | None = None,
         words: TextWords | None = None,
     ) -> dict[str, Tensor]:
         """Losses of a batch in which every picture has its own text.
@@ -111,9 +116,10 @@ class GroundingHead(ATSSHead):
             maps: (B, C, h, w) per level, finest first.
             text: B texts.
             data_samples: With ``gt_instances.bboxes`` (G, 4) and ``positive_maps`` (G, L), 1 at the tokens of each.
+            cell_BDhw: Of ``alignment.cells``, where there is one; the texts then hold ``word_BLD``.
             words: Of the texts, for auxiliary losses; None says nothing of them.
         """
-        return self.losses_of(self.head(maps, text), maps, text, data_samples, words)
+        return self.losses_of(self(maps, text, cell_BDhw), maps, text, data_samples, words)
 
     def losses_of(
         self,
@@ -123,7 +129,7 @@ class GroundingHead(ATSSHead):
         data_samples: Sequence[BaseDataElement],
         words: TextWords | None = None,
     ) -> dict[str, Tensor]:
-        """`loss` of what the network said already."""
+        """`loss` of what `forward` said already."""
         truths, ignored, metas = unpack_gt_instances(data_samples)
         sizes = [level.shape[2:] for level in maps]
         anchors, flags = self.get_anchors(sizes, metas, device=maps[0].device)
@@ -177,8 +183,24 @@ class GroundingHead(ATSSHead):
         weight_N[sampled.neg_inds] = 1
         return anchor_N4, token_NL, weight_N, box_N4, box_weight_N4, positive_P, sampled.neg_inds, sampled
 
+    def _read_each(
+        self, maps: Sequence[Tensor], texts: Sequence[TextTokens], cell_BDhw: Tensor | None
+    ) -> Iterator[RegionTokens]:
+        sizes = [level.shape[2:] for level in maps]
+        for text, found in zip(texts, self.head.read_each(maps, texts), strict=True):
+            if self.alignment is None:
+                yield found
+                continue
+            added_BNL = self.alignment(cell_BDhw, text.word_BLD, sizes)
+            yield found._replace(logits_BNL=found.logits_BNL + added_BNL)
+
     def predict(
-        self, maps: Sequence[Tensor], prompts: Sequence[PromptTokens], metainfos: Sequence[dict], rescale: bool = True
+        self,
+        maps: Sequence[Tensor],
+        prompts: Sequence[PromptTokens],
+        metainfos: Sequence[dict],
+        rescale: bool = True,
+        cell_BDhw: Tensor | None = None,
     ) -> list[InstanceData]:
         """Detections of B pictures of one size that are all asked for the same words.
 
@@ -190,6 +212,7 @@ class GroundingHead(ATSSHead):
             prompts: At least one; the rows of no two of them overlap.
             metainfos: ``img_shape`` and, to rescale, ``scale_factor`` of every picture.
             rescale: Boxes in the pictures as they were loaded.
+            cell_BDhw: As in `loss`.
 
         Returns:
             Per picture boxes xyxy px, scores in falling order, and labels, which are rows of the vocabulary.
@@ -198,7 +221,7 @@ class GroundingHead(ATSSHead):
         anchor_N4 = torch.cat(self.prior_generator.grid_priors(sizes, dtype=maps[0].dtype, device=maps[0].device))
         level_sizes = [size.numel() for size in sizes]
         parts: list[list[InstanceData]] = [[] for _ in metainfos]
-        outputs = self.head.read_each(maps, (prompt.text for prompt in prompts))
+        outputs = self._read_each(maps, [prompt.text for prompt in prompts], cell_BDhw)
         for prompt, found in zip(prompts, outputs, strict=True):
             score_BNK = found.logits_BNL.sigmoid() @ prompt.token_map_KL.T
             centerness_BN = found.centerness_BN.sigmoid()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vlm_dense.models.heads.bbox.ov_bbox_head import RegionOutputs
 from vlm_dense.models.heads.bbox.word_parts import SCORES_AT_ONCE
+from vlm_dense.models.heads.roi.objectness import Objectness, check_objectness, with_objectness
 from vlm_dense.models.requests import WordRows
 from vlm_dense.registry import MODELS
 
@@ -25,8 +26,21 @@ class OVRoIHead(StandardRoIHead):
     """mmdet's standard RoI head with the words as an argument instead of a fixed number of classes.
 
     Box head, mask head (class-agnostic), RoI extractors, shared head, assigner and sampler are configured
-    as in mmdet; the box head is an `OVBBoxHead`.
+    as in mmdet; the box head is an `OVBBoxHead`. A shared head with a method ``pool`` (`BackboneTail`) gives the
+    mask head its map, and the box head what it pools from that.
+
+    Args:
+        objectness: How the objectness of proposals enters the scores, see `with_objectness`.
+        parts: Arguments of mmdet's ``StandardRoIHead``.
+
+    Raises:
+        ConfigError: If there is no such way.
     """
+
+    def __init__(self, objectness: Objectness = 'ignore', **parts: Any) -> None:
+        check_objectness(objectness)
+        super().__init__(**parts)
+        self.objectness: Objectness = objectness
 
     def forward(self, x: tuple[Tensor, ...], proposals: list[InstanceData], data_samples: Any = None) -> tuple:
         """Embeddings and box refinements of proposals, and masks of the first 100; no word is involved."""
@@ -42,8 +56,13 @@ class OVRoIHead(StandardRoIHead):
         features_NCrr = self.bbox_roi_extractor(x[: self.bbox_roi_extractor.num_inputs], rois_N5)
         return self.shared_head(features_NCrr) if self.with_shared_head else features_NCrr
 
+    def _pooled(self, features_NCrr: Tensor) -> Tensor:
+        """What the box head sees of `roi_features`."""
+        pool = getattr(self.shared_head, 'pool', None) if self.with_shared_head else None
+        return features_NCrr if pool is None else pool(features_NCrr)
+
     def _bbox_forward(self, x: tuple[Tensor, ...], rois: Tensor) -> RegionOutputs:
-        return self.bbox_head(self.roi_features(x, rois))
+        return self.bbox_head(self._pooled(self.roi_features(x, rois)))
 
     def embed(self, x: tuple[Tensor, ...], boxes: list[Tensor], embedding: str) -> Tensor:
         """Embeddings of given regions.
@@ -56,7 +75,7 @@ class OVRoIHead(StandardRoIHead):
         Returns:
             (N, D), images one after the other, not normalised.
         """
-        features_NCrr = self.roi_features(x, bbox2roi(boxes))
+        features_NCrr = self._pooled(self.roi_features(x, bbox2roi(boxes)))
         head = self.bbox_head
         return head.embed_image(features_NCrr) if embedding == 'image' else head.embed_text(features_NCrr)
 
@@ -78,7 +97,7 @@ class OVRoIHead(StandardRoIHead):
         rois_N5 = bbox2roi([result.priors for result in sampled])
         features_NCrr = self.roi_features(x, rois_N5)
         # Only the branches' regions train the distilled trunk, so its norms see no others.
-        outputs = self.bbox_head(features_NCrr, with_image=False)
+        outputs = self.bbox_head(self._pooled(features_NCrr), with_image=False)
         losses = self.bbox_head.losses(outputs, rois_N5, words, sampled, self.train_cfg)
         if self.with_mask:
             losses.update(self.mask_loss(x, sampled, features_NCrr, truths)['loss_mask'])
@@ -104,7 +123,7 @@ class OVRoIHead(StandardRoIHead):
 
         Args:
             x: Feature maps that RoIs are read from.
-            proposals: Per image, ``bboxes`` (n, 4) xyxy px.
+            proposals: Per image, ``bboxes`` (n, 4) xyxy px and, where ``objectness`` is read, ``scores`` (n,).
             data_samples: Give the sizes of the images.
             words: Rows of the vocabulary, any K.
             rescale: Whether boxes and masks are wanted in pixels of the original image.
@@ -139,6 +158,9 @@ class OVRoIHead(StandardRoIHead):
             scores = self.bbox_head.scores_in_parts(outputs, words, counts, at_once)
         else:
             scores = rescore(self.bbox_head.probabilities(outputs.text_ND, words)).split(counts)
+        if self.objectness != 'ignore':
+            pairs = zip(scores, proposals, strict=True)
+            scores = [with_objectness(score, found.scores, self.objectness) for score, found in pairs]
         deltas = [None] * len(counts) if outputs.delta_N4 is None else outputs.delta_N4.split(counts)
         return [
             self.bbox_head.decode(*parts, self.test_cfg, rescale)
