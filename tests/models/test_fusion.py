@@ -7,6 +7,7 @@ from grounding_parts import SIZES, pyramid, texts, their_text
 from torch import Tensor, nn
 
 from vlm_dense.models.fusion import BidirectionalAttention, ImageTextFusion, TextLayer
+from vlm_dense.models.fusion.bidirectional_attention import softmax_over_cells
 from vlm_dense.models.heads.grounding.dynamic_conv import DynamicConv
 from vlm_dense.models.heads.grounding.levels import flatten_levels, split_levels
 
@@ -80,7 +81,7 @@ def test_dropped_parts_are_what_is_summed(monkeypatch: pytest.MonkeyPatch) -> No
     scores_NHL = np.einsum('nhd,lhd->nhl', project(attention.v_proj, cells), project(attention.l_proj, tokens)) / 2
     part_NHL = np.exp(scores_NHL)
     to_text = part_NHL / part_NHL.sum(2, keepdims=True) * kept[0][0].numpy()
-    to_image = part_NHL / part_NHL.sum(0) * kept[1][0].numpy().reshape(7, 2, 3)
+    to_image = part_NHL / part_NHL.sum(0) * kept[1][0].numpy().T.reshape(7, 2, 3)
     for found, values, equation, parts, out in (
         (read_text, project(attention.values_l_proj, tokens), 'nhl,lhd->nhd', to_text, attention.out_v_proj),
         (read_image, project(attention.values_v_proj, cells), 'nhl,nhd->lhd', to_image, attention.out_l_proj),
@@ -145,3 +146,10 @@ def test_dynamic_block_is_mmdets(dynamic: bool) -> None:
     for given in (maps, split_levels(flatten_levels(maps), SHAPES)):
         for found, like in zip(ours(given), expected, strict=True):
             torch.testing.assert_close(found, like, atol=1e-4, rtol=1e-4)
+
+
+def test_both_ways_of_the_softmax_over_cells_are_the_same() -> None:
+    scores_BNM = torch.randn(2, 7, 5)
+    expected = scores_BNM.exp() / scores_BNM.exp().sum(1, keepdim=True)
+    for copy in (True, False):
+        torch.testing.assert_close(softmax_over_cells(scores_BNM, copy), expected.transpose(1, 2))
