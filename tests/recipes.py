@@ -30,16 +30,21 @@ def tiny_recipe(name: str, root: Path) -> Config:
 
 def shrink_pictures(config: Config) -> None:
     """The built-in recipes keep their real words and tower; only the scenes are smaller."""
-    for loader in loaders_of(config):
-        for step in loader.dataset.pipeline:
-            if step.type == 'Resize':
-                step.scale = (2 * SIDE, 2 * SIDE)
+    for step in steps_of(config):
+        if step.type == 'Resize':
+            step.scale = (2 * SIDE, 2 * SIDE)
 
 
 def loaders_of(config: Config) -> list[Any]:
     """The loaders of a config; a recipe without training has no first."""
     names = ('train_dataloader', 'val_dataloader', 'test_dataloader')
     return [config[name] for name in names if config.get(name) is not None]
+
+
+def steps_of(config: Config) -> list[Any]:
+    """The steps of all pipelines, those of the parts of a mixture too."""
+    datasets = [one for loader in loaders_of(config) for one in loader.dataset.get('datasets', [loader.dataset])]
+    return [step for dataset in datasets for step in dataset.pipeline]
 
 
 def narrow(settings: object) -> None:
@@ -113,15 +118,13 @@ def shrink_glip(config: Config) -> None:
     if 'aux_losses' in model.bbox_head:
         model.bbox_head.aux_losses.contrast.update(region_width=32, text_width=WIDTH)
         model.masked_words.width = WIDTH
-    for loader in loaders_of(config):
-        for dataset in loader.dataset.get('datasets', [loader.dataset]):
-            for step in dataset.pipeline:
-                if step.type == 'RandomChoiceResize':
-                    step.scales = [(SIDE, SIDE)]
-                if step.type == 'FixScaleResize':
-                    step.scale = (SIDE, SIDE)
-                if step.type == 'vlm_dense.DetectionAsGrounding':
-                    step.tokenizer = str(tiny_bert())
+    for step in steps_of(config):
+        if step.type == 'RandomChoiceResize':
+            step.scales = [(SIDE, SIDE)]
+        if step.type == 'FixScaleResize':
+            step.scale = (SIDE, SIDE)
+        if step.type == 'vlm_dense.DetectionAsGrounding':
+            step.tokenizer = str(tiny_bert())
 
 
 def shrink_regionclip(config: Config) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from vlm_dense.checkpoints import install
+from vlm_dense.checkpoints.coverage import detector_weights
 from vlm_dense.engine import recomputing
 from vlm_dense.engine.config_check import check_config
 from vlm_dense.engine.loading import fill_model
@@ -121,6 +122,8 @@ class WholeRunner(Runner):
             MissingFileError: If it is not there.
         """
         checkpoint = _load_checkpoint(filename, map_location=map_location)
+        # Hooks that keep weights of their own, averages among them, read this key and these names.
+        checkpoint['state_dict'] = detector_weights(checkpoint)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         fill_model(model, checkpoint, f"'{filename}'", strict or self._resume or self._evaluates, revise_keys)
