@@ -6,11 +6,11 @@ RegionCLIP (arXiv:2112.09106), Sec. 3: ``L_dist = 1/N sum_i KL(q_i^t || q_i)`` w
 teacher's and of the student's similarities to all concepts of the pool, both divided by a temperature.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import kl_div
 
 from vlm_dense.errors import ConfigError
+from vlm_dense.models.losses.precision import widened
 from vlm_dense.registry import MODELS
 
 
@@ -55,9 +55,8 @@ class DistillationKL(nn.Module):
             weight_N: Of every region; None is 1.
             avg_factor: What the sum is divided by; None divides by N.
         """
-        wide = torch.promote_types(student_NK.dtype, torch.float32)
-        student_NK = (student_NK.to(wide) / self.student_temperature).log_softmax(dim=1)
-        teacher_NK = (teacher_NK.detach().to(wide) / self.teacher_temperature).log_softmax(dim=1)
+        student_NK = (widened(student_NK) / self.student_temperature).log_softmax(dim=1)
+        teacher_NK = (teacher_NK.detach().to(student_NK) / self.teacher_temperature).log_softmax(dim=1)
         divergence_N = kl_div(student_NK, teacher_NK, reduction='none', log_target=True).sum(dim=1)
         if weight_N is not None:
             divergence_N = weight_N * divergence_N

@@ -12,12 +12,12 @@ of their pseudo labels in one direction, where all columns of the same concept a
 import torch
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.losses.gathering import gather_counts, own_rows
 from vlm_dense.models.losses.logit_scale import LogitScale
 from vlm_dense.models.losses.pair_contrast import CHUNK, ContrastSettings, PairRule, Positives, pair_contrast
+from vlm_dense.models.losses.precision import unit_rows
 from vlm_dense.registry import MODELS
 
 
@@ -92,7 +92,7 @@ class GatheredContrast(nn.Module):
         facts_nF = torch.stack([first_label_n, first_id_n], dim=1).long()
         facts_mF = torch.stack([second_label_m, second_id_m], dim=1).long()
         if self.normalize:
-            first_nD, second_mD = _unit(first_nD), _unit(second_mD)
+            first_nD, second_mD = unit_rows(first_nD), unit_rows(second_mD)
         loss = pair_contrast(first_nD, second_mD, self.logit_scale(), facts_nF, facts_mF, settings, avg_factor)
         return self.loss_weight * loss
 
@@ -107,10 +107,6 @@ class GatheredContrast(nn.Module):
             start = own_rows(gather_counts(len(first_nD), first_nD.device)).start
         number_n = torch.arange(start, start + len(first_nD), device=first_nD.device)
         return number_n, number_n
-
-
-def _unit(rows_ND: Tensor) -> Tensor:
-    return normalize(rows_ND.to(torch.promote_types(rows_ND.dtype, torch.float32)), dim=1)
 
 
 def same_label(facts_nF: Tensor, facts_cF: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,12 +22,13 @@ import torch
 from mmdet.utils import reduce_mean
 from mmengine.dist import get_rank
 from torch import Tensor, nn
-from torch.nn.functional import normalize, pad
+from torch.nn.functional import pad
 
 from vlm_dense.models.grounding import TextTokens, TextWords
 from vlm_dense.models.losses.gathering import gather_counts
 from vlm_dense.models.losses.logit_scale import LogitScale
 from vlm_dense.models.losses.pair_contrast import CHUNK, ContrastSettings, pair_contrast
+from vlm_dense.models.losses.precision import unit_rows
 from vlm_dense.models.losses.text_keys import NO_KEY
 from vlm_dense.registry import MODELS
 
@@ -95,8 +96,8 @@ class InterImageContrast(nn.Module):
         positive_nL = positive_BNL[tuple(chosen_n2.unbind(dim=1))]
         facts_nF, facts_m4, integers = _facts(chosen_n2[:, 0], positive_nL, text.is_token_BL, *words)
         loss = pair_contrast(
-            _unit(self.region_projection(region_BNC[tuple(chosen_n2.unbind(dim=1))])),
-            _unit(self.text_projection(text.embedded_BLC[text.is_token_BL])),
+            unit_rows(self.region_projection(region_BNC[tuple(chosen_n2.unbind(dim=1))])),
+            unit_rows(self.text_projection(text.embedded_BLC[text.is_token_BL])),
             self.logit_scale(),
             facts_nF,
             facts_m4,
@@ -168,7 +169,3 @@ def _region_keys(positive_nL: Tensor, phrase_nL: Tensor) -> Tensor:
     mine = int((keys_nL != NO_REGION_KEY).sum(dim=1).max()) if len(keys_nL) else 0
     most = max(gather_counts(mine, keys_nL.device))
     return pad(keys_nL[:, :most], (0, max(most - keys_nL.shape[1], 0)), value=NO_REGION_KEY)
-
-
-def _unit(rows_nD: Tensor) -> Tensor:
-    return normalize(rows_nD.to(torch.promote_types(rows_nD.dtype, torch.float32)), dim=1)

@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from vlm_dense.models.losses.gathering import gather_counts, gather_rows, own_rows
+from vlm_dense.models.losses.precision import wide_type
 
 CHUNK = 1 << 22  # 16 MiB in float32.
 Positives = Literal['sum', 'mean']
@@ -90,7 +91,7 @@ def pair_contrast(
         avg_factor: ``Z_a = Z_b`` divided by W, the same in all processes (mmdet's ``reduce_mean`` of a count); None
             takes the numbers of rows and of columns that have a positive.
     """
-    wide = torch.promote_types(a_nD.dtype, torch.float32)
+    wide = wide_type(a_nD)
     return _PairContrast.apply(a_nD.to(wide), b_mD.to(wide), scale.to(wide), facts_nF, facts_mE, settings, avg_factor)
 
 

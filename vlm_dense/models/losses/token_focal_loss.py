@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import logsigmoid
 
+from vlm_dense.models.losses.precision import wide_type, widened
 from vlm_dense.registry import MODELS
 
 
@@ -76,7 +77,7 @@ class _TokenFocalSum(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(logits_BNL, positive_BNL, is_token_BL, weight_BN)
         ctx.alpha, ctx.gamma, ctx.chunk = alpha, gamma, chunk
-        summed = logits_BNL.new_zeros((), dtype=_wide(logits_BNL))
+        summed = logits_BNL.new_zeros((), dtype=wide_type(logits_BNL))
         for part in _parts(logits_BNL, chunk):
             margin_BnL, factor_BnL = _margins(part, alpha, logits_BNL, positive_BNL, is_token_BL, weight_BN)
             summed -= (factor_BnL * torch.sigmoid(-margin_BnL).pow(gamma) * logsigmoid(margin_BnL)).sum()
@@ -96,10 +97,6 @@ class _TokenFocalSum(torch.autograd.Function):
         return grad_BNL, None, None, None, None, None, None
 
 
-def _wide(logits_BNL: Tensor) -> torch.dtype:
-    return torch.promote_types(logits_BNL.dtype, torch.float32)
-
-
 def _parts(logits_BNL: Tensor, chunk: int) -> list[slice]:
     pictures, anchors, tokens = logits_BNL.shape
     step = max(chunk // max(pictures * tokens, 1), 1)
@@ -115,7 +112,7 @@ def _margins(
     weight_BN: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Logits of ``p_t``, 0 where there is no token, and what their losses are multiplied by, of some anchors."""
-    logits_BnL, positive_BnL = logits_BNL[:, part].to(_wide(logits_BNL)), positive_BNL[:, part]
+    logits_BnL, positive_BnL = widened(logits_BNL[:, part]), positive_BNL[:, part]
     margin_BnL = torch.where(positive_BnL, logits_BnL, -logits_BnL).masked_fill(~is_token_BL[:, None], 0)
     factor_BnL = (1 - alpha + (2 * alpha - 1) * positive_BnL.to(margin_BnL)) * is_token_BL[:, None]
     return margin_BnL, factor_BnL if weight_BN is None else factor_BnL * weight_BN[:, part, None]

@@ -24,12 +24,13 @@ from typing import Literal, NamedTuple
 import torch
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, normalize, pad
+from torch.nn.functional import cross_entropy, pad
 from torch.utils.checkpoint import checkpoint
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.losses.gathering import GatherRows, gather_counts, gather_rows, own_rows
 from vlm_dense.models.losses.logit_scale import LogitScale
+from vlm_dense.models.losses.precision import unit_rows, widened
 from vlm_dense.registry import MODELS
 
 Pool = Literal['attention', 'max', 'mean']
@@ -116,8 +117,7 @@ class WordRegionAlignment(nn.Module):
         return self.loss_weight * summed / (2 * share)
 
     def _parts(self, rows_bPD: Tensor, is_part_bP: Tensor) -> Parts:
-        rows_bPD = rows_bPD.to(torch.promote_types(rows_bPD.dtype, torch.float32))
-        return Parts(normalize(rows_bPD, dim=2) if self.normalize else rows_bPD, is_part_bP)
+        return Parts(unit_rows(rows_bPD) if self.normalize else widened(rows_bPD), is_part_bP)
 
     def _scores(self, regions: Parts, tokens: Parts) -> Tensor:
         """Of all pairs, chunks of the longer side at a time and taken again in backward."""
