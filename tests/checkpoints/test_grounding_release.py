@@ -44,7 +44,7 @@ def model() -> nn.Module:
     config = Config.fromfile(ROOT / 'configs' / 'glip_swin_t.py').model
     config.backbone.update(embed_dims=16, num_heads=[1, 2, 4, 8], depths=[1, 1, 1, 1], init_cfg=None)
     config.neck.update(in_channels=[32, 64, 128], out_channels=32)
-    config.bbox_head.update(in_channels=32, feat_channels=32, num_blocks=1, loss_cls=dict(type='FocalLoss'))
+    config.bbox_head.update(in_channels=32, feat_channels=32, num_blocks=1)
     config.bbox_head.text = dict(width=WIDTH, num_heads=2, intermediate=48)
     config.language_model.model = str(tiny_bert())
     with DefaultScope.overwrite_default_scope('mmdet'):

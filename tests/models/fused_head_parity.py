@@ -20,10 +20,9 @@ from grounding_parts import (
     theirs,
     trimmed,
     truths,
+    twice,
 )
 from mmengine.registry import init_default_scope
-
-from vlm_dense.models.grounding import TextTokens
 
 
 def main(folder: Path) -> None:
@@ -35,9 +34,8 @@ def main(folder: Path) -> None:
     head.load_state_dict(other.state_dict(), strict=True)
     differences: dict[str, float] = {'detections': 0, 'boxes': 0.0, 'scores': 0.0, 'labels': 0}
     maps, text = pyramid(), texts((12,))
-    both = TextTokens(*(part.repeat(2, *[1] * (part.ndim - 1)) for part in text[:3]))
     with torch.no_grad():
-        expected = other.predict(maps, their_text(both), their_samples())
+        expected = other.predict(maps, their_text(twice(text)), their_samples())
         found = head.predict(maps, [prompt_of(text)], METAS)
     for one, like in zip(found, expected, strict=True):
         differences['detections'] += len(like)

@@ -22,21 +22,6 @@ METAS = [
 TOKENS_OF_WORDS = ((1, 2), (4,), (6, 7, 8), (10,))  # of prompts of 12 tokens
 
 
-class SelectedTokens(nn.Module):
-    """mmdet's focal loss over the real tokens, as mmdet's head takes it."""
-
-    def __init__(self, **focal: Any) -> None:
-        super().__init__()
-        self.focal = MODELS.build(dict(type='mmdet.FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, **focal))
-
-    def forward(
-        self, logits_BNL: Tensor, targets_BNL: Tensor, is_token_BL: Tensor, weight_BN: Tensor, avg_factor: float
-    ) -> Tensor:
-        chosen = is_token_BL[:, None].expand_as(logits_BNL)
-        weights = weight_BN[..., None].expand_as(logits_BNL)[chosen]
-        return self.focal(logits_BNL[chosen], targets_BNL[chosen], weights, avg_factor=avg_factor)
-
-
 def shared_config(**test: Any) -> dict[str, Any]:
     """What mmdet's GLIP configs give the head."""
     return dict(
@@ -83,14 +68,13 @@ def theirs(folder: Path, fuse: bool, width: int = 256, blocks: int = 2, **test: 
 
 def ours(fuse: bool, width: int = 256, blocks: int = 2, head: dict | None = None, **test: Any) -> nn.Module:
     """Our head with the same arguments."""
-    MODELS.register_module(name='SelectedTokens', module=SelectedTokens, force=True)
     config = dict(
         type='vlm_dense.GroundingHead',
         in_channels=width,
         feat_channels=width,
         early_fuse=fuse,
         num_blocks=blocks,
-        loss_cls=dict(type='vlm_dense.SelectedTokens', loss_weight=1.0),
+        loss_cls=dict(type='vlm_dense.TokenFocalLoss'),
     )
     return MODELS.build({**config, **shared_config(**test), **(head or {})})
 
@@ -119,6 +103,11 @@ def texts(lengths: tuple[int, ...] = (12, 9)) -> TextTokens:
     is_token_BL = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
     hidden_BLC = torch.randn(len(lengths), max(lengths), 768)
     return TextTokens(hidden_BLC, hidden_BLC * is_token_BL[..., None], is_token_BL)
+
+
+def twice(text: TextTokens) -> TextTokens:
+    """A text for each of two pictures."""
+    return TextTokens(*(part.repeat(2, *[1] * (part.ndim - 1)) for part in text[:3]))
 
 
 def their_text(text: TextTokens, wide: int = WIDE) -> dict[str, Tensor]:

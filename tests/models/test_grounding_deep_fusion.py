@@ -28,13 +28,13 @@ from grounding_parts import (
     theirs,
     trimmed,
     truths,
+    twice,
 )
 from mmdet.models.dense_heads import atss_vlfusion_head
 from mmengine.registry import init_default_scope
 from torch import nn
 from transformers.models.bert.modeling_bert import BertLayer
 
-from vlm_dense.models.grounding import TextTokens
 from vlm_dense.models.heads.grounding.detections import best_of
 
 OLD = os.environ.get('VLM_DENSE_OLD_TRANSFORMERS', '')
@@ -65,10 +65,6 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, nn.Modul
     head = ours(fuse=True, max_per_img=12).eval()
     head.load_state_dict(other.state_dict(), strict=True)
     return head, other
-
-
-def twice(text: TextTokens) -> TextTokens:
-    return TextTokens(*(part.repeat(2, *[1] * (part.ndim - 1)) for part in text[:3]))
 
 
 def test_several_prompts_give_the_best_of_what_mmdet_gives_for_each(heads: tuple[nn.Module, nn.Module]) -> None:

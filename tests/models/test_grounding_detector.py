@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from bert_parts import WIDTH, tiny_bert
-from grounding_parts import SelectedTokens, scatter_weights, shared_config
+from grounding_parts import scatter_weights, shared_config
 from mmdet.models.language_models.bert import BertModel
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
@@ -54,8 +54,7 @@ def head(kind: str, loss_cls: dict, **more: Any) -> tuple[dict, dict]:
 
 
 def ours(**changes: Any) -> nn.Module:
-    MODELS.register_module(name='SelectedTokens', module=SelectedTokens, force=True)
-    bbox_head, settings = head('vlm_dense.GroundingHead', dict(type='vlm_dense.SelectedTokens'), num_blocks=2)
+    bbox_head, settings = head('vlm_dense.GroundingHead', dict(type='vlm_dense.TokenFocalLoss'), num_blocks=2)
     bbox_head['text'] = dict(width=WIDTH, num_heads=2, intermediate=48)
     bbox_head['early_fuse'] = changes.pop('early_fuse', False)
     bbox_head.update(changes.pop('bbox_head', {}))

@@ -18,6 +18,7 @@ from grounding_parts import (
     theirs,
     trimmed,
     truths,
+    twice,
 )
 from mmengine.registry import init_default_scope
 from torch import nn
@@ -48,9 +49,8 @@ def pair(folder: Path, **test: object) -> tuple[nn.Module, nn.Module]:
 def test_detections_are_mmdets(tmp_path: Path, rescale: bool) -> None:
     head, other = pair(tmp_path)
     maps, text = pyramid(width=WIDTH), texts((12,))
-    both = TextTokens(*(part.repeat(2, *[1] * (part.ndim - 1)) for part in text[:3]))
     with torch.no_grad():
-        expected = other.predict(maps, their_text(both), their_samples(), rescale=rescale)
+        expected = other.predict(maps, their_text(twice(text)), their_samples(), rescale=rescale)
         found = head.predict(maps, [prompt_of(text)], METAS, rescale=rescale)
     assert_same_detections(found, expected)
 
@@ -79,8 +79,7 @@ def test_prompts_are_merged_exactly_and_rows_are_kept(tmp_path: Path) -> None:
     prompts = [prompt_of(text, row) for text, row in zip(asked, first_rows, strict=True)]
     singles = []
     for text, row in zip(asked, first_rows, strict=True):
-        both = TextTokens(*(part.repeat(2, *[1] * (part.ndim - 1)) for part in text[:3]))
-        singles.append(other.predict(maps, their_text(both), their_samples()))
+        singles.append(other.predict(maps, their_text(twice(text)), their_samples()))
         for single in singles[-1]:
             single.labels += row
     expected = [best_of([single[row] for single in singles], 15) for row in range(2)]

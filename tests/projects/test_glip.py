@@ -64,7 +64,6 @@ def test_settings_are_those_of_mmdet() -> None:
 
 def test_rates_and_decay_of_pretraining(root: Path) -> None:
     config = tiny_recipe('glip_swin_t.py', root)
-    config.model.bbox_head.loss_cls = dict(type='FocalLoss')
     model = MODELS.build(config.model)
     names = {id(parameter): key for key, parameter in model.named_parameters()}
     groups = build_optim_wrapper(model, config.optim_wrapper).optimizer.param_groups
@@ -81,7 +80,6 @@ def test_rates_and_decay_of_pretraining(root: Path) -> None:
 
 def test_finder_answers_with_the_callers_words(root: Path) -> None:
     config = tiny_recipe('glip_swin_t_lvis.py', root)
-    config.model.bbox_head.loss_cls = dict(type='FocalLoss')
     finder = Finder(config)
     words = ['tv (monitor)', 'traffic_light', 'кошка']
     found = finder.detect(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8), words)
@@ -91,7 +89,6 @@ def test_finder_answers_with_the_callers_words(root: Path) -> None:
 
 def test_flickr_samples_bring_their_sentence(root: Path) -> None:
     config = tiny_recipe('glip_swin_t_flickr30k.py', root)
-    config.model.bbox_head.loss_cls = dict(type='FocalLoss')
     dataset = DATASETS.build(config.test_dataloader.dataset)
     picture = pseudo_collate([dataset[0], dataset[1]])
     sample = picture['data_samples'][0]
