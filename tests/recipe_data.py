@@ -11,6 +11,7 @@ from types import ModuleType
 import numpy as np
 from PIL import Image
 from recipes import ROOT, SIDE, tiny_recipe
+from shard_parts import write_shard
 
 from vlm_dense.registry import DATASETS
 from vlm_dense.text.vocabulary import Vocabulary
@@ -116,6 +117,14 @@ def write_coco_stuff_data(root: Path) -> None:
         Image.fromarray(labels).save(maps / f'{number}_labelTrainIds.png')
 
 
+def write_noise(folder: Path, generator: np.random.Generator) -> None:
+    """Two pictures, 0.jpg and 1.jpg, in a new folder."""
+    folder.mkdir(parents=True)
+    for number in range(2):
+        picture = generator.integers(0, 255, (SIDE, SIDE, 3), np.uint8)
+        Image.fromarray(picture).save(folder / f'{number}.jpg')
+
+
 def write_grounding_data(root: Path) -> None:
     """Folders of Objects365, of one's own boxes and of Flickr30k Entities, with two pictures in each part."""
     generator = np.random.default_rng(0)
@@ -126,10 +135,7 @@ def write_grounding_data(root: Path) -> None:
     ):
         folder = root / 'data' / data
         for part, file in files.items():
-            (folder / part).mkdir(parents=True)
-            for number in range(2):
-                picture = generator.integers(0, 255, (SIDE, SIDE, 3), np.uint8)
-                Image.fromarray(picture).save(folder / part / f'{number}.jpg')
+            write_noise(folder / part, generator)
             if file:
                 (folder / file).parent.mkdir(exist_ok=True)
                 content = annotations(names, [f'{number}.jpg' for number in range(2)], lvis=False)
@@ -160,10 +166,7 @@ def write_odvg_data(data: Path, generator: np.random.Generator) -> None:
     """What GLIP is pre-trained on beside Objects365: GoldG, other detection sets, labelled captions in shards."""
     sets = ['gqa', 'openimages', 'visual_genome', 'imagenet_boxes', 'cap4m', 'cap24m']
     for name in sets:
-        (data / name / 'images').mkdir(parents=True)
-        for number in range(2):
-            picture = generator.integers(0, 255, (SIDE, SIDE, 3), np.uint8)
-            Image.fromarray(picture).save(data / name / 'images' / f'{number}.jpg')
+        write_noise(data / name / 'images', generator)
     write_phrases(data / 'gqa', ['final_mixed_train_no_coco'])
     to_odvg = tool_module('data/goldg_to_odvg')
     for place in ('gqa/final_mixed_train_no_coco', 'flickr30k_entities/final_flickr_separateGT_train'):
@@ -218,12 +221,9 @@ def write_caption_shards(root: Path) -> None:
         # Noise alone looks the same to a tower that knows nothing: captions could not be told apart.
         picture = random.integers(0, 100, (SIDE, SIDE, 3)) + [0, 0, 150][:: 1 - 2 * number]
         Image.fromarray(picture.astype(np.uint8)).save(buffer, 'PNG')
-        members = {f'{number:09d}.png': buffer.getvalue(), f'{number:09d}.txt': f'dog {number} on a beach'.encode()}
-        with tarfile.open(folder / f'{number:05d}.tar', 'w') as archive:
-            for name, content in members.items():
-                member = tarfile.TarInfo(name)
-                member.size = len(content)
-                archive.addfile(member, io.BytesIO(content))
+        caption = f'dog {number} on a beach'.encode()
+        members = [(f'{number:09d}.png', buffer.getvalue()), (f'{number:09d}.txt', caption)]
+        write_shard(folder / f'{number:05d}.tar', members)
 
 
 def write_data(root: Path, pictures_root: Path) -> None:

@@ -127,24 +127,27 @@ def shrink_glip(config: Config) -> None:
             step.tokenizer = str(tiny_bert())
 
 
+def shrink_rpn(network: Any) -> None:
+    """A proposal network on ResNet-50, with or without a pyramid."""
+    network.backbone.base_channels = 8
+    if network.neck is None:
+        network.rpn_head.in_channels = 128
+    else:
+        narrow(network.neck)
+        network.neck.in_channels = [32, 64, 128, 256]
+        network.rpn_head.in_channels = 16
+    network.rpn_head.feat_channels = 16
+    network.test_cfg.rpn.update(nms_pre=40, max_per_img=20)
+
+
 def shrink_regionclip(config: Config) -> None:
     """CLIP's ResNet read as C4, with a proposal network of its own."""
     model = config.model
     model.text_bank = dict(type='vlm_dense.HashedBank')
     model.backbone.tower.update(name=tiny_clip_resnet(), pretrained=None)
-    proposals = model.proposals
-    if 'model' in proposals:
-        proposals.checkpoint = None
-        network = proposals.model
-        network.backbone.base_channels = 8
-        if network.neck is None:
-            network.rpn_head.in_channels = 128
-        else:
-            narrow(network.neck)
-            network.neck.in_channels = [32, 64, 128, 256]
-            network.rpn_head.in_channels = 16
-        network.rpn_head.feat_channels = 16
-        network.test_cfg.rpn.update(nms_pre=40, max_per_img=20)
+    if 'model' in model.proposals:
+        model.proposals.checkpoint = None
+        shrink_rpn(model.proposals.model)
     head = model.roi_head
     head.bbox_roi_extractor.out_channels = 256
     head.bbox_roi_extractor.roi_layer.output_size = 4

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import tarfile
 from itertools import islice
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from PIL import Image
+from shard_parts import write_shard
 from torch.utils.data import DataLoader
 
 from vlm_dense.datasets import CaptionShards, GroundingDataset
@@ -26,14 +26,6 @@ def picture(value: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.full((8, 12, 3), value, np.uint8)).save(buffer, 'PNG')
     return buffer.getvalue()
-
-
-def write_shard(path: Path, members: list[tuple[str, bytes]]) -> None:
-    with tarfile.open(path, 'w') as archive:
-        for name, content in members:
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
 
 
 def sample(number: int, kind: str = 'txt') -> list[tuple[str, bytes]]:

@@ -1,11 +1,10 @@
 """Pools of words from captions and lists."""
 
-import io
 import json
-import tarfile
 from pathlib import Path
 
 import pytest
+from shard_parts import write_shard
 
 from vlm_dense.errors import ConfigError, DataError, MissingFileError, VocabularyError
 from vlm_dense.text.caption_files import read_captions
@@ -72,12 +71,8 @@ def test_layouts_of_captions(tmp_path: Path) -> None:
     records = [dict(grounding=dict(caption=text)) for text in CAPTIONS[:2]]
     odvg.write_text('\n'.join(map(json.dumps, [*records, dict(detection=dict(instances=[]))])))
     shard = tmp_path / 'shard.tar'
-    with tarfile.open(shard, 'w') as archive:
-        for number, text in enumerate(CAPTIONS[:2]):
-            for ending, content in (('jpg', b'?'), ('txt', text.encode())):
-                member = tarfile.TarInfo(f'{number}.{ending}')
-                member.size = len(content)
-                archive.addfile(member, io.BytesIO(content))
+    samples = [((f'{n}.jpg', b'?'), (f'{n}.txt', text.encode())) for n, text in enumerate(CAPTIONS[:2])]
+    write_shard(shard, [member for sample in samples for member in sample])
     for path in (lines, coco, odvg, shard):
         assert list(read_captions(path)) == CAPTIONS[:2], path
 

@@ -1,25 +1,20 @@
 """tools/data/goldg_to_odvg.py: boxes keep their places in the caption."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
+from recipe_data import tool_module
 
 from vlm_dense.datasets import GroundingDataset
 from vlm_dense.datasets.annotation_checks import check_annotations
 from vlm_dense.errors import DataError, MissingFileError
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'data' / 'goldg_to_odvg.py'
 CAPTION = 'a man and a man'
 
 
 @pytest.fixture
 def convert():
-    spec = importlib.util.spec_from_file_location('goldg_to_odvg', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return tool_module('data/goldg_to_odvg').main
 
 
 def test_boxes_of_equal_phrases_stay_apart(convert, tmp_path, capsys):

@@ -1,6 +1,5 @@
 """tools/pseudo_grounding.py: what is kept, killed and shared runs, captions of every form."""
 
-import importlib.util
 import json
 import shutil
 import tarfile
@@ -11,6 +10,7 @@ import pytest
 import torch
 from mmcv.transforms import LoadImageFromFile
 from mmengine.registry import DefaultScope
+from recipe_data import tool_module
 from tiny_runs import DETECTOR, NUM_PICTURES, SIZE, write_config, write_pictures
 
 from vlm_dense.apis import Finder
@@ -18,17 +18,13 @@ from vlm_dense.datasets import GroundingDataset
 from vlm_dense.datasets.annotation_checks import CheckOptions, check_annotations
 from vlm_dense.errors import ConfigError, DataError, MissingFileError
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'pseudo_grounding.py'
 CAPTIONS = ('a red box and a blue box', 'a green box beside a red box', 'is it?')
 
 
 @pytest.fixture
 def tool():
-    spec = importlib.util.spec_from_file_location('pseudo_grounding', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    with DefaultScope.overwrite_default_scope(None):
-        yield module
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        yield tool_module('pseudo_grounding')
 
 
 @pytest.fixture
@@ -45,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
 def checkpoint(folder: Path) -> Path:
     """Random weights, kept: every process has the same."""
     torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope(None):
+    with DefaultScope.overwrite_default_scope('mmdet'):
         finder = Finder(folder / 'run.py')
     torch.save(finder.model.state_dict(), folder / 'weights.pth')
     return folder / 'weights.pth'
@@ -73,7 +69,7 @@ def test_boxes_above_the_score_are_lines_that_can_be_trained_on(tool, folder, ch
         capsys.readouterr().out
     )
     assert len(check_annotations(folder / 'out.jsonl', CheckOptions(pictures=folder / 'images'))) == 0
-    with DefaultScope.overwrite_default_scope(None):
+    with DefaultScope.overwrite_default_scope('mmdet'):
         finder = Finder(folder / 'run.py', checkpoint)
     for line in lines:
         caption = line['grounding']['caption']
