@@ -4,16 +4,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vlm_dense.text.encoders.hf_folder import find_hf_folder, read_sentence_settings
-
-# What a name is followed by in a prompt.
-STOP = '. '
+from vlm_dense.text.prompt_packing import SEPARATOR
 
 
 class PromptBudget:
-    """Counts the tokens of names joined by '. ', each name once.
+    """Counts the tokens of names joined as `vlm_dense.text.prompt_packing` joins them, each name once.
 
-    Tokens are counted as GLIP (arXiv:2112.03857) does, name by name with its stop. Tokenizers that split at white space
-    and at punctuation first, as BERT's does, give the joined text the same tokens.
+    Tokens are counted as GLIP (arXiv:2112.03857) does, name by name with its separator. Tokenizers that split at white
+    space and at punctuation first, as BERT's does, give the joined text the same tokens.
 
     Args:
         tokenizer: Folder of a language model, or another form that `vlm_dense.checkpoints.find_weights` takes.
@@ -52,5 +50,5 @@ class PromptBudget:
 
     def _count(self, name: str) -> int:
         if name not in self._counts:
-            self._counts[name] = len(self._tokenizer.ids([name + STOP])[0]) - self._marks
+            self._counts[name] = len(self._tokenizer.ids([name + SEPARATOR])[0]) - self._marks
         return self._counts[name]

@@ -35,6 +35,10 @@ class Prompt:
     rows: tuple[int, ...]
     spans: tuple[tuple[Span, ...], ...]
 
+    def phrases(self) -> list[str]:
+        """What is read for each of the K words: two men of one caption are 'a man' both, whatever their words are."""
+        return [' '.join(self.text[start:end] for start, end in places) for places in self.spans]
+
 
 @dataclass(frozen=True)
 class WordText:

@@ -35,7 +35,7 @@ def word_tokens(prompt: Prompt, tokens: Tokens) -> Tensor:
     is_word_KL = count_KL > 0
     without = (~is_word_KL.any(dim=1)).nonzero().flatten().tolist()
     if without:
-        word = ' '.join(prompt.text[start:end] for start, end in prompt.spans[without[0]])
+        word = prompt.phrases()[without[0]]
         raise VocabularyError(
             f"'{shorten(word)}' has no token in '{shorten(prompt.text)}'. Write it in other letters, or leave it out."
         )

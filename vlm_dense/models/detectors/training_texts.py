@@ -61,7 +61,7 @@ def read_texts(
         map_GL = _objects_tokens(sample, vocabulary, prompt, is_word_KL)
         rows.append(tokens.ids)
         maps.append(map_GL)
-        keys.append(token_keys(_phrases(prompt), is_word_KL))
+        keys.append(token_keys(prompt.phrases(), is_word_KL))
         may_hide.append((map_GL > 0).any(dim=0) if _is_list(sample) else map_GL.new_ones(map_GL.shape[1]).bool())
         if text_bank is not None:
             banked.append(token_rows(is_word_KL, text_bank(vocabulary)[list(prompt.rows)]))
@@ -84,11 +84,6 @@ def token_rows(is_word_KL: Tensor, word_KD: Tensor) -> Tensor:
 
 def _is_list(sample: DetDataSample) -> bool:
     return sample.get('prompt') is None
-
-
-def _phrases(prompt: Prompt) -> list[str]:
-    """What is read for each word: two men of one caption are 'a man' both, whatever they are called in results."""
-    return [' '.join(prompt.text[start:end] for start, end in spans) for spans in prompt.spans]
 
 
 def _wide(rows: Tensor, ids_BL: Tensor, value: float) -> Tensor:
