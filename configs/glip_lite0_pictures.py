@@ -46,14 +46,7 @@ load = [
 ]
 words = dict(type='vlm_dense.DetectionAsGrounding', vocabulary=_base_.base_words, max_negatives=40, tokenizer=minilm)
 boxes = dict(_base_.train_dataloader['dataset'], pipeline=[*load, words])
-captions = dict(
-    type='vlm_dense.GroundingDataset',
-    data_root=_base_.data_root,
-    ann_file='train_odvg.jsonl',
-    data_prefix=dict(img=''),
-    remedy=_base_.remedy,
-    pipeline=[*load, words],
-)
+captions = dict(_base_.train_captions, pipeline=[*load, words])
 train_dataloader = dict(
     dataset=dict(_delete_=True, type='ConcatDataset', datasets=[boxes, captions]),
     sampler=dict(_delete_=True, type='vlm_dense.WeightedMix', weights=[3, 1]),

@@ -21,17 +21,12 @@ optim_wrapper = dict(
 param_scheduler = [dict(type='ReduceOnPlateauLR', monitor='ap', rule='greater', patience=2)]
 custom_hooks = [dict(type='EarlyStoppingHook', monitor='ap', rule='greater', min_delta=0.0, patience=4)]
 train_dataloader = dict(
+    _base_.load_loader,
     batch_size=4,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(ann_file='train.json', data_prefix=dict(img='train/'), pipeline=[*_base_.load_pipeline, ask], **data),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    **_base_.show_loader,
     dataset=dict(
         ann_file='valid.json',
         data_prefix=dict(img='valid/'),

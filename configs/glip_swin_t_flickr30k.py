@@ -13,17 +13,11 @@ data = dict(
 ask_phrases = dict(type='vlm_dense.AttachVocabulary')
 
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    **_base_.load_loader,
     dataset=dict(ann_file='final_flickr_separateGT_train.json', pipeline=[*_base_.load_pipeline, ask_phrases], **data),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    **_base_.show_loader,
     dataset=dict(
         ann_file='final_flickr_separateGT_val.json',
         test_mode=True,

@@ -21,10 +21,7 @@ data = dict(
 
 model = dict(test_cfg=dict(words_per_prompt=40, max_per_img=300))
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    **_base_.load_loader,
     dataset=dict(
         ann_file='annotations/lvis_v1_train.json',
         vocabulary=train_words,
@@ -34,10 +31,7 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    **_base_.show_loader,
     dataset=dict(
         ann_file='annotations/lvis_v1_val.json',
         vocabulary=words,

@@ -45,12 +45,8 @@ param_scheduler = [
 default_hooks = dict(checkpoint=dict(interval=steps))
 # Without flips a picture goes through the frozen towers once.
 captions = dict(
+    _base_.train_captions,
     _delete_=True,
-    type='vlm_dense.GroundingDataset',
-    data_root=_base_.data_root,
-    ann_file='train_odvg.jsonl',
-    data_prefix=dict(img=''),
-    remedy=_base_.remedy,
     pipeline=[step for step in _base_.train_pipeline[:-1] if step['type'] != 'LoadAnnotations'],
 )
 train_dataloader = dict(dataset=captions)

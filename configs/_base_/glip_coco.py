@@ -9,10 +9,7 @@ coco = dict(
 )
 ask_coco = dict(type='vlm_dense.AttachVocabulary', vocabulary=coco_words)
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    **_base_.show_loader,
     dataset=dict(
         ann_file='annotations/instances_val2017.json',
         data_prefix=dict(img='val2017/'),

@@ -1,5 +1,5 @@
 # GLIP's treatment of pictures: shorter side 480 to 800 in training, 800 at test, longer side 1333 at most.
-# A recipe puts the step that brings its words last in both lists.
+# A recipe puts the step that brings its words last in both lists, and its data sets into the loaders.
 load_pipeline = [
     dict(type='LoadImageFromFile', imdecode_backend='pillow'),
     dict(type='LoadAnnotations', with_bbox=True),
@@ -21,3 +21,7 @@ show_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
+load_loader = dict(
+    batch_size=2, num_workers=4, persistent_workers=True, sampler=dict(type='DefaultSampler', shuffle=True)
+)
+show_loader = dict(load_loader, batch_size=1, sampler=dict(type='DefaultSampler', shuffle=False))
