@@ -1,4 +1,4 @@
-"""What a tower adds to token scores: cosines in numpy, inside the built-in pictures' detector, and without the words."""
+"""What a tower adds to token scores: cosines in numpy, inside a detector, and with words exchanged."""
 
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def test_each_cell_and_each_word_is_embedded_as_the_offline_pair_does(config) ->
     model = build(config)
     picture = torch.randn(1, 3, *SIZE)
     with torch.no_grad():
-        maps, cell_BDhw = model._features(picture)
+        _, cell_BDhw = model._features(picture)
         ((_, prompts),) = model._requests([sample(WORDS, [])])
         tower = model.backbone.tower
         dense = unit(tower.embed_regions(tower.pyramid(picture)[3][:, :, 1:2, 2:3], 3))
@@ -97,8 +97,8 @@ def test_exchanged_words_are_found_under_the_words_that_were_asked_for(config) -
 
 
 def test_bank_alignment_and_tower_need_each_other(config) -> None:
-    with pytest.raises(ConfigError, match='text_bank and bbox_head.alignment need each other'):
+    with pytest.raises(ConfigError, match=r'text_bank and bbox_head\.alignment need each other'):
         build(config, text_bank=None)
     resnet = dict(type='ResNet', depth=18, base_channels=8, out_indices=(1, 2, 3))
-    with pytest.raises(ConfigError, match='ResNet is none; take a vlm_dense.TowerBackbone'):
+    with pytest.raises(ConfigError, match=r'ResNet is none; take a vlm_dense\.TowerBackbone'):
         build(config, backbone=resnet)
