@@ -4,9 +4,10 @@ python benchmarks/training_step.py configs/glip_swin_l.py --bert FOLDER --batch 
 python benchmarks/training_step.py configs/glip_swin_l.py --bert FOLDER --batch 4 --amp bfloat16 \\
     --cfg-options model.backbone.with_cp=True
 
-FOLDER holds the ``config.json`` and the tokenizer of BERT-base. Weights and pictures are random; every picture has eight
-boxes and COCO's 80 names as its words. A step is everything but loading: forward, backward, clipping, AdamW. Seconds are
-medians of the steps after the first three; memory is the peak of what torch allocated, on GPUs. The last line is JSON.
+FOLDER holds the ``config.json`` and the tokenizer of BERT-base. Weights and pictures are random; every picture has
+eight boxes and COCO's 80 names as its words. A step is everything but loading: forward, backward, clipping, AdamW.
+Seconds are medians of the steps after the first three; memory is the peak of what torch allocated, on GPUs. The last
+line is JSON.
 """
 
 import argparse
