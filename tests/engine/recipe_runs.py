@@ -32,7 +32,8 @@ def recipe_run(name: str, root: Path, work_dir: Path, processes: int, **model: A
         cfg.pop(part, None)
     loader = cfg.train_dataloader
     loader.update(batch_size=GLOBAL_BATCH // processes, num_workers=0, persistent_workers=False)
-    loader.update(sampler=dict(type='InfiniteSampler', shuffle=True))
+    if loader.sampler.type != 'vlm_dense.WeightedMix':  # which draws without end, too
+        loader.sampler = dict(type='InfiniteSampler', shuffle=True)
     loader.pop('batch_sampler', None)
     cfg.default_hooks.update(
         logger=dict(type='LoggerHook', interval=1),

@@ -1,25 +1,47 @@
 """GLIP's recipes: the authors' constants, the optimizer, and requests through the tools."""
 
+import copy
 from pathlib import Path
 
 import mmdet
 import numpy as np
 import pytest
 import torch
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
 from recipe_data import write_boxes_data, write_grounding_data
 from recipes import CONFIGS, tiny_recipe
 
 from vlm_dense.apis import Finder
+from vlm_dense.engine import build_runner
 from vlm_dense.engine.protocol_runs.settings import set_protocol
 from vlm_dense.evaluation.protocols import find_protocol
-from vlm_dense.registry import DATASETS, MODELS
+from vlm_dense.models.requests import words_of
+from vlm_dense.registry import DATASETS, MODELS, TRANSFORMS
+from vlm_dense.text.prompt_packing import one_prompt, word_texts
 from vlm_dense.text.vocabulary import Vocabulary
 
-FULL_SIZE = sorted(path.name for path in CONFIGS.glob('glip_swin_*.py'))
+FULL_SIZE = sorted(path.name for path in CONFIGS.glob('glip*_swin_*.py'))
+# Per pre-training what its data are, in their order, and how often each is drawn from, in thousands.
+DETECTION, GOLDG = 'objects365v1', {'gqa': 600, 'flickr30k_entities': 150}
+MIXTURES = {
+    'glip_swin_t_c.py': {DETECTION: 660, **GOLDG},
+    'glip_swin_t.py': {DETECTION: 660, **GOLDG, 'cap4m': 4000},
+    'glipv2_swin_t.py': {DETECTION: 660, **GOLDG, 'cap4m': 4000},
+    'glip_swin_l.py': {
+        DETECTION: 2800,
+        'gqa': 2400,
+        'flickr30k_entities': 1200,
+        'openimages': 2000,
+        'visual_genome': 1200,
+        'imagenet_boxes': 1330,
+        'cap24m': 24_000,
+    },
+}
 
 
 @pytest.fixture(scope='module')
@@ -76,6 +98,70 @@ def test_rates_and_decay_of_pretraining(root: Path) -> None:
         else:
             assert (rate, decay) == pytest.approx((1e-4, 1e-4)), key
     assert 'backbone.stages.0.blocks.0.attn.w_msa.relative_position_bias_table' in found
+
+
+@pytest.mark.parametrize('name', MIXTURES)
+def test_mixtures(name: str) -> None:
+    loader = Config.fromfile(CONFIGS / name).train_dataloader
+    roots = [Path(dataset.data_root).name for dataset in loader.dataset.datasets]
+    assert dict(zip(roots, loader.sampler.weights, strict=True)) == MIXTURES[name]
+    for dataset in loader.dataset.datasets:
+        last = dataset.pipeline[-1]
+        assert last.type == 'vlm_dense.DetectionAsGrounding'
+        assert (last.max_negatives, last.full, last.max_tokens) == (85, 0.5, 256)
+
+
+@pytest.mark.parametrize('name', ['glip_swin_t_a.py', 'glip_swin_t_lvis.py'])
+def test_long_vocabularies_fit_a_training_prompt(name: str, root: Path) -> None:
+    """85 of Objects365's 365 names nearly always fit beside those that are there; of LVIS' longer ones about 70."""
+    config = tiny_recipe(name, root)
+    words = Vocabulary.from_dataset('objects365_v1' if '_a' in name else 'lvis_v1').words
+    settings = dict(config.train_dataloader.dataset.pipeline[-1], vocabulary=words, full=1.0)
+    step = TRANSFORMS.build(settings)
+    model = MODELS.build(config.model.language_model)
+    numbers = []
+    for number in range(100):
+        np.random.seed(number)
+        sample = DetDataSample(metainfo=dict(img_path='a.jpg'))
+        sample.gt_instances = InstanceData(labels=torch.from_numpy(np.random.permutation(len(words))[:5]))
+        asked = step(dict(data_samples=sample))['data_samples'].vocabulary.words
+        prompt = one_prompt(word_texts(asked, clean=True), model.count_tokens, model.max_tokens)
+        assert model.count_tokens([prompt.text]) <= [256]
+        numbers.append(len(asked))
+    assert np.mean(numbers) > (89 if '_a' in name else 65)
+    assert max(numbers) <= 90
+
+
+def test_a_short_pretraining_on_names_and_captions(root: Path, tmp_path: Path) -> None:
+    config = tiny_recipe('glip_swin_t.py', root)
+    for part in ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator'):
+        config.pop(part)
+    config.train_cfg = dict(type='IterBasedTrainLoop', max_iters=20)
+    config.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False)
+    config.optim_wrapper.optimizer.lr, config.param_scheduler, config.custom_hooks = 1e-3, None, []
+    config.work_dir, config.log_level, config.randomness = str(tmp_path), 'WARNING', dict(seed=1)
+    with DefaultScope.overwrite_default_scope(None):
+        runner = build_runner(config)
+    model, data = runner.model, DATASETS.build(config.train_dataloader.dataset)
+    # A picture with names, one of GoldG, and one of a shard, twice the same.
+    np.random.seed(0)
+    batch = pseudo_collate([data[0], data[2], data[6]])
+
+    def loss() -> float:
+        torch.manual_seed(0)
+        model.train()
+        ready = model.data_preprocessor(copy.deepcopy(batch), True)
+        return model.parse_losses(model(**ready, mode='loss'))[0].item()
+
+    before = loss()
+    runner.train()
+    assert loss() < 0.8 * before
+    with torch.no_grad():
+        found = model.eval().test_step(copy.deepcopy(batch))
+    assert [sample.get('prompt') is None for sample in found] == [True, False, False]
+    phrases = [{'A man', 'a small dog'}, {'two small dogs', 'bench'}]
+    assert [set(words_of(sample)) for sample in found[1:]] == phrases
+    assert set(words_of(found[0])) <= {'Person', 'Sneakers', 'Chair'}
 
 
 def test_finder_answers_with_the_callers_words(root: Path) -> None:
