@@ -45,6 +45,8 @@ def recipe_run(name: str, root: Path, work_dir: Path, processes: int, **model: A
     cfg.sync_bn = 'torch'
     cfg.launcher = 'none' if processes == 1 else 'pytorch'
     cfg.work_dir, cfg.experiment_name, cfg.log_level = str(work_dir), unique_name(), 'WARNING'
+    # Of one name there is one in a process, which goes on writing where it began.
+    cfg.visualizer.name = cfg.experiment_name
     cfg.config_check = False
     return cfg
 

@@ -74,15 +74,9 @@ class GroundingHead(ATSSHead):
             init_cfg=init_cfg,
             **head,
         )
-        if self.num_base_priors != 1:
-            raise ConfigError(
-                f'GroundingHead: the anchor generator gives {self.num_base_priors} anchors per place; '
-                'give one scale and one ratio.'
-            )
-        if aux_regions not in ('pyramid', 'tower'):
-            raise ConfigError(f"GroundingHead: aux_regions={aux_regions!r}; choose 'pyramid' or 'tower'.")
+        self.aux_regions: Literal['pyramid', 'tower'] = aux_regions
+        self._check_arguments()
         self.alignment = None if alignment is None else MODELS.build(alignment)
-        self.aux_regions = aux_regions
         self.aux_losses = nn.ModuleDict({name: MODELS.build(loss) for name, loss in (aux_losses or {}).items()})
         self.head = RegionTokenNetwork(
             in_channels=in_channels,
@@ -93,6 +87,15 @@ class GroundingHead(ATSSHead):
             text=text or {},
             fusion={**(fusion or {}), 'use_checkpoint': use_checkpoint},
         )
+
+    def _check_arguments(self) -> None:
+        if self.num_base_priors != 1:
+            raise ConfigError(
+                f'GroundingHead: the anchor generator gives {self.num_base_priors} anchors per place; '
+                'give one scale and one ratio.'
+            )
+        if self.aux_regions not in ('pyramid', 'tower'):
+            raise ConfigError(f"GroundingHead: aux_regions={self.aux_regions!r}; choose 'pyramid' or 'tower'.")
 
     def _init_layers(self) -> None:
         """ATSS's own layers are not used."""
