@@ -223,6 +223,9 @@ def test_prompts_that_cannot_be_are_refused() -> None:
         losses(model, batch([SHORT], prompt=prompt))
     with pytest.raises(VocabularyError, match='asks for row 2, but its vocabulary has 2 words'):
         predict(model, batch([OTHER], prompt=caption_prompt('a cat', [[(0, 1)], [(2, 5)], [(0, 5)]])))
+    for ask in (losses, predict):
+        with pytest.raises(VocabularyError, match="the prompt 'is it' of a sample asks for no word"):
+            ask(model, batch([OTHER], prompt=caption_prompt('is it', [])))
     nameless = batch([SHORT])
     del nameless['data_samples'][0].vocabulary
     with pytest.raises(ConfigError, match='carries no vocabulary'):
