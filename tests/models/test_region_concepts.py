@@ -105,7 +105,7 @@ def test_losses_equal_the_formula(min_score: float) -> None:
 
 
 def test_mixed_precision_does_not_reach_the_similarities() -> None:
-    """At a temperature of 0.01 a cosine of eight bits would be off by up to 0.4 in its logit."""
+    """At a temperature of 0.01 a cosine of eight bits would be off by up to 0.2 in its logit."""
     taught = branch(min_score=0.0, temperature=0.01)
     similar_NP = nn.functional.normalize(torch.randn(14, len(POOL), generator=torch.Generator().manual_seed(1)), dim=1)
     taught._teacher_similarity = lambda *_: similar_NP

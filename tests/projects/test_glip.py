@@ -80,7 +80,7 @@ def test_rates_and_decay_of_pretraining(root: Path) -> None:
 
 
 def test_the_large_models_decay_drops_before_its_rate() -> None:
-    """WEIGHT_DECAY_SCHEDULE of microsoft/GLIP's glip_Swin_L.yaml: by 10 at 0.667 of the way to each drop of the rate."""
+    """WEIGHT_DECAY_SCHEDULE of the release's glip_Swin_L.yaml: by 10 at 0.667 of the way to each drop of the rate."""
     config = Config.fromfile(CONFIGS / 'glip_swin_l.py')
     (drops,) = (one for one in config.param_scheduler if one.get('param_name') == 'weight_decay')
     rate = next(one for one in config.param_scheduler if one.type == 'MultiStepLR')
