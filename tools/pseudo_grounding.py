@@ -25,7 +25,7 @@ from mmengine.config import DictAction  # noqa: E402
 from precompute_regions import place  # noqa: E402
 
 import vlm_dense  # noqa: E402, F401  before mmdet: it serves mmcv's ops
-from vlm_dense.errors import ConfigError, DataError, MissingFileError, VlmDenseError  # noqa: E402
+from vlm_dense.errors import ConfigError, DataError, MissingFileError, VlmDenseError, VocabularyError  # noqa: E402
 from vlm_dense.folders import whole_file  # noqa: E402
 
 REMEDY = 'correct --captions and --pictures.'
@@ -187,7 +187,7 @@ def label_part(finder: Any, captions: Any, rows: range, args: argparse.Namespace
     for row in rows:
         try:
             name, caption = captions[row]
-            kind, line = label(finder, name, caption, args)
+            kind, line = labelled(finder, name, caption, args)
         except (DataError, MissingFileError):
             if args.damaged == 'refuse':
                 raise
@@ -196,6 +196,18 @@ def label_part(finder: Any, captions: Any, rows: range, args: argparse.Namespace
         if line is not None:
             part['lines'].append(line)
     return part
+
+
+def labelled(finder: Any, name: str, caption: str, args: argparse.Namespace) -> tuple[str, dict[str, Any] | None]:
+    """As `label`.
+
+    Raises:
+        DataError: If the caption is longer than the detector reads, or holds characters that no word may have.
+    """
+    try:
+        return label(finder, name, caption, args)
+    except VocabularyError as error:
+        raise DataError(f'{name}: {error} --damaged report leaves such captions out and counts them.') from error
 
 
 def label(finder: Any, name: str, caption: str, args: argparse.Namespace) -> tuple[str, dict[str, Any] | None]:

@@ -1,6 +1,7 @@
 """GLIP's schedule of pre-training: 64 pictures a step, 30 epochs, drops after 67 and 89 percent of them.
 
-As in the authors' settings biases do not decay and learn twice as fast. `--amp` trains in mixed precision, as they do.
+As in the authors' settings biases do not decay and learn twice as fast, but for the text tower's, which learn as the
+rest of it does. `--amp` trains in mixed precision, as they do.
 """
 
 _base_ = ['detection_runtime.py']

@@ -78,6 +78,12 @@ def test_a_label_map_names_the_numbers(load, tmp_path):
         load(line, label_map='map.json')
 
 
+def test_a_filter_is_not_passed_over(load):
+    assert len(load(detection(), filter_cfg=dict(filter_empty_gt=False))) == 1
+    with pytest.raises(ConfigError, match=r'filter_cfg\.filter_empty_gt would be passed over.*FilterAnnotations'):
+        load(detection(), filter_cfg=dict(filter_empty_gt=True))
+
+
 def test_equal_phrases_with_other_boxes_stay_apart(load):
     entry = load(grounding((A, [MAN]), (B, [DOG]), (C, [AGAIN]))).get_data_info(0)
     assert entry['vocabulary'].words == ('a man', 'a dog', 'a man (2)')

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.dataset import BaseDataset
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from tiny_runs import DETECTOR, config, in_processes, train, write_config
@@ -42,6 +43,20 @@ def _train_and_die_saving(cfg, which):
     return train(cfg)
 
 
+def _train_counting(cfg, noted):
+    """Write down how many training pictures were loaded."""
+    prepare, loaded = BaseDataset.prepare_data, []
+
+    def count(self, idx):
+        loaded.extend([] if self.test_mode else [idx])
+        return prepare(self, idx)
+
+    BaseDataset.prepare_data = count
+    weights = train(cfg)
+    noted.write_text(str(len(loaded)))
+    return weights
+
+
 @pytest.fixture(scope='module')
 def uninterrupted(pictures, tmp_path_factory):
     folder = tmp_path_factory.mktemp('whole')
@@ -66,10 +81,13 @@ def test_killed_while_saving_then_resumed_equals_uninterrupted(keep, pictures, t
 
 def test_a_weighted_mix_goes_on_where_it_was(pictures, tmp_path):
     path = write_config(pictures, 'mixed', DETECTOR + MIXED)
-    whole = in_processes(train, config(path, tmp_path / 'whole'))
+    noted = tmp_path / 'loaded'
+    whole = in_processes(_train_counting, config(path, tmp_path / 'whole'), noted)
+    of_all_steps = int(noted.read_text())
     with pytest.raises(ProcessExitedException, match='SIGKILL'):
         in_processes(_train_and_die_saving, config(path, tmp_path / 'killed'), 'iter_4')
-    resumed = in_processes(train, config(path, tmp_path / 'killed', resume=True))
+    resumed = in_processes(_train_counting, config(path, tmp_path / 'killed', resume=True), noted)
+    assert 0 < int(noted.read_text()) * 6 == of_all_steps * 4, 'the two steps that were made are not loaded again'
     assert all(torch.equal(resumed[name], weight) for name, weight in whole.items())
 
 

@@ -201,6 +201,21 @@ def test_positive_maps_are_the_tokens_of_each_object() -> None:
     assert second.tolist() == [[0, 0, 0, 0, 1, 0, 0, 0], [0, 1, 1, 0, 0, 0, 0, 0]]
 
 
+def test_a_box_of_two_phrases_has_the_tokens_of_both() -> None:
+    """Flickr30k Entities: 'a man' and 'the rider' are one box, listed once for each."""
+    model = ours()
+    asked = batch(
+        [Vocabulary.from_words(['a man', 'rider'])], prompt=caption_prompt('a man, rider', [[(0, 5)], [(7, 12)]])
+    )
+    ready = model.data_preprocessor(asked, True)
+    truth = ready['data_samples'][0].gt_instances
+    apart = [[0, 0, 0, 0, 1, 0], [0, 1, 1, 0, 0, 0]]
+    for boxes, expected in ((truth.bboxes, apart), (truth.bboxes[[0, 0]], [[0, 1, 1, 0, 1, 0]] * 2)):
+        truth.bboxes = boxes
+        model.train()(**ready, mode='loss')
+        assert truth.positive_maps.tolist() == expected
+
+
 def test_a_caption_asks_for_its_phrases() -> None:
     model = ours()
     phrases = Vocabulary.from_words(['a man', 'small dog'])
@@ -222,6 +237,9 @@ def test_prompts_that_cannot_be_are_refused() -> None:
         losses(model, batch([SHORT], prompt=prompt))
     with pytest.raises(VocabularyError, match='asks for row 2, but its vocabulary has 2 words'):
         predict(model, batch([OTHER], prompt=caption_prompt('a cat', [[(0, 1)], [(2, 5)], [(0, 5)]])))
+    for ask in (losses, predict):
+        with pytest.raises(VocabularyError, match="the prompt 'is it' of a sample asks for no word"):
+            ask(model, batch([OTHER], prompt=caption_prompt('is it', [])))
     nameless = batch([SHORT])
     del nameless['data_samples'][0].vocabulary
     with pytest.raises(ConfigError, match='carries no vocabulary'):

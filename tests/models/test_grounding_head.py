@@ -167,3 +167,19 @@ def test_wrong_arguments_are_named() -> None:
         ours(fuse=False, width=WIDTH, head={'anchor_generator': wide})
     with pytest.raises(ConfigError, match="choose 'pyramid' or 'tower'"):
         ours(fuse=False, width=WIDTH, head={'aux_regions': 'neck'})
+
+
+def test_mixed_precision_ends_at_the_outputs_of_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anchors and words' scores are exact on a wide picture, where bfloat16 has one number in eight."""
+    head, _ = pair(tmp_path)
+    maps = [torch.randn(1, WIDTH, *size) for size in ((2, 160), (1, 80), (1, 40), (1, 20), (1, 10))]
+    prompts, metas = [prompt_of(texts((12,)))], [{'img_shape': (16, 1280), 'scale_factor': (1.0, 1.0)}]
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        (found,) = head.predict([level.bfloat16() for level in maps], prompts, metas)
+        outputs = head([level.bfloat16() for level in maps], prompts[0].text)
+    monkeypatch.setattr(head, '_read_each', lambda *_: iter([outputs]))
+    (expected,) = head.predict(maps, prompts, metas)
+    assert expected.bboxes.max() > 1024
+    assert len(expected) == len(found) > 3
+    for name in ('bboxes', 'scores', 'labels'):
+        assert torch.equal(found[name], expected[name]), name

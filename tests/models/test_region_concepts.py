@@ -104,6 +104,18 @@ def test_losses_equal_the_formula(min_score: float) -> None:
     assert found['kept'].item() == pytest.approx(kept.mean())
 
 
+def test_mixed_precision_does_not_reach_the_similarities() -> None:
+    """At a temperature of 0.01 a cosine of eight bits would be off by up to 0.2 in its logit."""
+    taught = branch(min_score=0.0, temperature=0.01)
+    similar_NP = nn.functional.normalize(torch.randn(14, len(POOL), generator=torch.Generator().manual_seed(1)), dim=1)
+    taught._teacher_similarity = lambda *_: similar_NP
+    region_ND = torch.randn(14, EMBED_DIM, generator=torch.Generator().manual_seed(2))
+    expected = taught.losses(region_ND, Regions([]), torch.empty(0), [])
+    with torch.autocast('cpu', torch.bfloat16):
+        found = taught.losses(region_ND, Regions([]), torch.empty(0), [])
+    assert found == expected
+
+
 def test_captions_equal_the_formula() -> None:
     learner = PictureCaptions(HashedTexts(), temperature=T)
     texts = ['a red dog', 'two cats', 'a red dog']

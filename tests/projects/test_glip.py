@@ -11,7 +11,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import DefaultScope
+from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmengine.structures import InstanceData
 from recipe_data import write_boxes_data, write_grounding_data
 from recipes import CONFIGS, tiny_recipe
@@ -162,6 +162,23 @@ def test_a_short_pretraining_on_names_and_captions(root: Path, tmp_path: Path) -
     phrases = [{'A man', 'a small dog'}, {'two small dogs', 'bench'}]
     assert [set(words_of(sample)) for sample in found[1:]] == phrases
     assert set(words_of(found[0])) <= {'Person', 'Sneakers', 'Chair'}
+
+
+def test_the_large_models_decay_drops_before_its_rate() -> None:
+    """WEIGHT_DECAY_SCHEDULE of the release's glip_Swin_L.yaml: by 10 at 0.667 of the way to each drop of the rate."""
+    config = Config.fromfile(CONFIGS / 'glip_swin_l.py')
+    (drops,) = (one for one in config.param_scheduler if one.get('param_name') == 'weight_decay')
+    rate = next(one for one in config.param_scheduler if one.type == 'MultiStepLR')
+    assert drops.milestones == [round(0.667 * step) for step in rate.milestones]
+    settings = {key: value for key, value in drops.items() if key not in ('type', 'milestones')}
+    weights = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=1.0, weight_decay=0.01)
+    scheduler = PARAM_SCHEDULERS.build(dict(settings, type=drops.type, milestones=[2, 3], optimizer=weights))
+    seen = []
+    for _ in range(4):
+        seen.append(weights.param_groups[0]['weight_decay'])
+        weights.step()
+        scheduler.step()
+    assert seen == pytest.approx([0.01, 0.01, 0.001, 0.0001])
 
 
 def test_finder_answers_with_the_callers_words(root: Path) -> None:

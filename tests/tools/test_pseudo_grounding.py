@@ -17,6 +17,7 @@ from vlm_dense.apis import Finder
 from vlm_dense.datasets import GroundingDataset
 from vlm_dense.datasets.annotation_checks import CheckOptions, check_annotations
 from vlm_dense.errors import ConfigError, DataError, MissingFileError
+from vlm_dense.text.encoders.base import check_token_counts
 
 CAPTIONS = ('a red box and a blue box', 'a green box beside a red box', 'is it?')
 
@@ -163,3 +164,18 @@ def test_pictures_and_captions_that_cannot_be_read(tool, folder, checkpoint, cap
     (folder / 'bad.jsonl').write_text('{"filename": "0.png"}')
     with pytest.raises(DataError, match=r"bad\.jsonl is no file of captions \(KeyError: 'caption'\)"):
         tool.main(command(folder, captions=('--captions', 'bad.jsonl')))
+
+
+def test_captions_that_the_detector_cannot_read_are_counted(tool, folder, checkpoint, monkeypatch, capsys):
+    """One word too many must not end a run over millions of captions."""
+    detect = Finder.detect
+
+    def refuse_long(self, picture, words, score, prompt):
+        check_token_counts([prompt.text], [len(prompt.text)], 25)
+        return detect(self, picture, words, score, prompt)
+
+    monkeypatch.setattr(Finder, 'detect', refuse_long)
+    with pytest.raises(DataError, match=r"1\.png: 'a green box beside a red box' takes 28 tokens.*--damaged report"):
+        tool.main(command(folder))
+    tool.main(command(folder, '--damaged', 'report', out='rest.jsonl'))
+    assert '3 with boxes, 0 without a box above the score, 3 without a noun phrase, 3 whose' in capsys.readouterr().out

@@ -51,12 +51,14 @@ class GroundingDataset(PictureErrors, BaseDataset):
         vocabulary: Anything ``Vocabulary.build`` accepts; needed where pictures have class names.
         label_map: In its place mmdet's json file of numbers and names, below ``data_root``.
         remedy: Last part of the messages about missing or damaged files: how to get the data.
+        filter_cfg: Nothing, since lines are read one at a time; mmengine's ``FilterAnnotations`` in the pipeline leaves
+            out what shows nothing.
         kwargs: Arguments of mmengine's ``BaseDataset``; ``data_prefix`` has ``img``.
 
     Raises:
         MissingFileError: If a file does not exist.
         DataError: If a line is not ODVG, or names a class that the vocabulary lacks.
-        ConfigError: If both vocabulary and label map are given.
+        ConfigError: If both vocabulary and label map are given, or ``filter_cfg`` asks for something.
     """
 
     METAINFO = dict(classes=('phrase',))
@@ -68,8 +70,14 @@ class GroundingDataset(PictureErrors, BaseDataset):
         label_map: str | None = None,
         data_root: str = '',
         remedy: str = REMEDY,
+        filter_cfg: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        if asked := [name for name, value in (filter_cfg or {}).items() if value]:
+            raise ConfigError(
+                f'filter_cfg.{asked[0]} would be passed over: GroundingDataset reads its lines one at a time. Take it '
+                "out; dict(type='FilterAnnotations') in the pipeline leaves out pictures without boxes."
+            )
         if vocabulary is not None and label_map is not None:
             raise ConfigError('both vocabulary and label_map name the words of one data set; leave one out.')
         self.remedy = remedy

@@ -54,12 +54,16 @@ class WeightedMix(Sampler):
         self.seed = sync_random_seed() if seed is None else seed
         self.weights = tuple(map(float, weights))
         self.sizes = tuple(sizes)
-        # As mmengine's InfiniteSampler: who asks for an iterator again goes on, and does not begin anew.
-        self._own = itertools.islice(self._draws(), self.rank, None, self.world_size)
+        self.rewind()
 
     def __iter__(self) -> Iterator[int]:
         """Positions in the ``ConcatDataset`` that this process draws."""
         yield from self._own
+
+    def rewind(self) -> None:
+        """Begin with the first draw again; `vlm_dense.engine.skipping` passes over those that a run has seen."""
+        # As mmengine's InfiniteSampler: who asks for an iterator again goes on, and does not begin anew.
+        self._own = itertools.islice(self._draws(), self.rank, None, self.world_size)
 
     def __len__(self) -> int:
         """Number of pictures of all parts; the draws have no end."""

@@ -33,7 +33,7 @@ class SkipSeenBatchesHook(Hook):
         if not isinstance(batches, SeededBatches) or not _rewind(loader.sampler):
             return
         epoch, skip = 0, loop.iter
-        if not isinstance(loader.sampler, InfiniteSampler):
+        if not _is_endless(loader.sampler):
             # An epoch ends when the batch after it is asked for.
             epoch = (loop.iter - 1) // len(batches)
             skip = loop.iter - epoch * len(batches)
@@ -56,9 +56,16 @@ class _Skipped(_InfiniteDataloaderIterator):
         return super().__next__()
 
 
+def _is_endless(sampler: Any) -> bool:
+    return isinstance(sampler, InfiniteSampler) or hasattr(sampler, 'rewind')
+
+
 def _rewind(sampler: Any) -> bool:
     """Start a sampler anew; whether that is possible."""
     if isinstance(sampler, InfiniteSampler):
         sampler.indices = sampler._indices_of_rank()
+        return True
+    if hasattr(sampler, 'rewind'):
+        sampler.rewind()
         return True
     return hasattr(sampler, 'set_epoch') and hasattr(sampler, 'epoch')

@@ -105,7 +105,7 @@ class RegionConcepts(BaseModule):
         pool_PD = self.bank(self.pool).to(student_nD)
         losses = {}
         if self.distill is not None:
-            losses['loss_distill'] = self.distill(student_nD @ pool_PD.t(), teacher_NP[kept_N])
+            losses['loss_distill'] = self.distill(_products(student_nD, pool_PD), teacher_NP[kept_N])
         if self.contrast is not None:
             losses['loss_contrast'] = self.contrast(student_nD, pool_PD[label_n], (label_n, label_n))
         return {**losses, 'kept': kept_N.sum() / max(len(kept_N), 1)}
@@ -122,4 +122,10 @@ class RegionConcepts(BaseModule):
 
     def _teacher_similarity(self, pictures_B3HW: Tensor, regions: Regions) -> Tensor:
         teacher_ND = self.teacher(pictures_B3HW, regions.boxes).float()
-        return teacher_ND @ self.teacher_bank(self.pool).to(teacher_ND).t()
+        return _products(teacher_ND, self.teacher_bank(self.pool).to(teacher_ND))
+
+
+def _products(region_ND: Tensor, pool_PD: Tensor) -> Tensor:
+    """In single precision also where the network is not: what half of it loses, a temperature of 0.01 makes large."""
+    with torch.autocast(region_ND.device.type, enabled=False):
+        return region_ND @ pool_PD.t()

@@ -17,6 +17,7 @@ from vlm_dense.models.grounding import PromptTokens, TextTokens
 from vlm_dense.models.requests import vocabularies_of
 from vlm_dense.models.sizes import alone, by_size
 from vlm_dense.registry import MODELS
+from vlm_dense.text.encoders.base import shorten
 from vlm_dense.text.prompt_packing import Prompt, WordText, clean_name, one_prompt, pack_words, word_texts
 from vlm_dense.text.vocabulary import Vocabulary
 from vlm_dense.vlms import TowerBackbone
@@ -212,6 +213,11 @@ class GroundingDetector(SingleStageDetector):
 def _own_prompt(sample: DetDataSample, vocabulary: Vocabulary) -> Prompt | None:
     """The prompt that a sample brings, if it brings one."""
     prompt = sample.get('prompt')
+    if prompt is not None and not prompt.rows:
+        raise VocabularyError(
+            f"the prompt '{shorten(prompt.text)}' of a sample asks for no word. Give it the places of one, or set "
+            'prompt=None.'
+        )
     if prompt is not None and max(prompt.rows) >= len(vocabulary):
         raise VocabularyError(
             f'the prompt of a sample asks for row {max(prompt.rows)}, but its vocabulary has {len(vocabulary)} words. '

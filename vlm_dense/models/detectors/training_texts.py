@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
@@ -91,7 +92,11 @@ def _wide(rows: Tensor, ids_BL: Tensor, value: float) -> Tensor:
 
 
 def _objects_tokens(sample: DetDataSample, vocabulary: Vocabulary, prompt: Prompt, is_word_KL: Tensor) -> Tensor:
-    """(G, L) of 0 and 1: the tokens that name each object of a sample."""
+    """(G, L) of 0 and 1: the tokens that name each object of a sample.
+
+    A box that stands under several phrases of a caption has the tokens of all: else one of its copies would win all
+    anchors, and teach them that the other phrases are wrong.
+    """
     labels_G = sample.gt_instances.labels
     place_V = torch.full((len(vocabulary),), -1)
     place_V[list(prompt.rows)] = torch.arange(len(prompt.rows))
@@ -102,4 +107,9 @@ def _objects_tokens(sample: DetDataSample, vocabulary: Vocabulary, prompt: Promp
             f"{sample.get('img_path', 'a sample')} has an object '{word}' which its prompt does not ask for. Put the "
             'word into the prompt, or leave the object out.'
         )
-    return is_word_KL[place_G].float().to(labels_G.device)
+    map_GL = is_word_KL[place_G].float().to(labels_G.device)
+    if _is_list(sample):
+        return map_GL
+    boxes_G4 = get_box_tensor(sample.gt_instances.bboxes)
+    is_same_GG = (boxes_G4[:, None] == boxes_G4).all(dim=2)
+    return (is_same_GG.to(map_GL) @ map_GL).clamp_max(1)

@@ -170,7 +170,7 @@ class TokenLanguageModel(BaseModule):
     def _encode(self, prompt: Prompt) -> PromptTokens:
         tokens, is_word_KL = self.tokens(prompt)
         text = self(self.pad([tokens.ids]))
-        map_KL = is_word_KL.to(text.hidden_BLC)
+        map_KL = is_word_KL.float().to(text.hidden_BLC.device)
         rows_K = torch.tensor(prompt.rows, device=text.hidden_BLC.device)
         return PromptTokens(text, map_KL / map_KL.sum(1, keepdim=True), rows_K)
 

@@ -221,12 +221,15 @@ class GroundingHead(ATSSHead):
             Per picture boxes xyxy px, scores in falling order, and labels, which are rows of the vocabulary.
         """
         sizes = [level.shape[2:] for level in maps]
-        anchor_N4 = torch.cat(self.prior_generator.grid_priors(sizes, dtype=maps[0].dtype, device=maps[0].device))
+        device = maps[0].device
+        # In single precision whatever the maps are: bfloat16 places an anchor at 1,028 px on 1,024 or 1,032.
+        anchor_N4 = torch.cat(self.prior_generator.grid_priors(sizes, device=device))
         level_sizes = [size.numel() for size in sizes]
         parts: list[list[InstanceData]] = [[] for _ in metainfos]
         outputs = self._read_each(maps, [prompt.text for prompt in prompts], cell_BDhw)
         for prompt, found in zip(prompts, outputs, strict=True):
-            score_BNK = found.logits_BNL.sigmoid() @ prompt.token_map_KL.T
+            with torch.autocast(device.type, enabled=False):
+                score_BNK = found.logits_BNL.sigmoid() @ prompt.token_map_KL.to(found.logits_BNL).T
             centerness_BN = found.centerness_BN.sigmoid()
             for row, meta in enumerate(metainfos):
                 regions = ScoredRegions(score_BNK[row], centerness_BN[row], found.delta_BN4[row], anchor_N4)
