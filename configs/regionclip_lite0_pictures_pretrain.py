@@ -5,7 +5,7 @@ classifier's own embedding, learns them; whole pictures learn their captions. Th
 the training scenes name, so none is novel.
 """
 
-_base_ = ['_base_/pictures_small_detector.py']
+_base_ = ['_base_/pictures_small_detector.py', '_base_/pictures_captions.py']
 text = _base_.model.text_bank
 teacher = dict(tower=_base_.tower, roi_extractor=_base_.last_map_rois, stage=3, memory_bytes=_base_.memory)
 
@@ -47,6 +47,7 @@ default_hooks = dict(checkpoint=dict(interval=steps))
 captions = dict(
     _base_.train_captions,
     _delete_=True,
+    remedy=_base_.remedy,
     pipeline=[step for step in _base_.train_pipeline[:-1] if step['type'] != 'LoadAnnotations'],
 )
 train_dataloader = dict(dataset=captions)

@@ -40,14 +40,6 @@ train_dataloader = dict(
         pipeline=train_pipeline,
     ),
 )
-# The same scenes as captions, whose phrases have the boxes.
-train_captions = dict(
-    type='vlm_dense.GroundingDataset',
-    data_root=data_root,
-    ann_file='train_odvg.jsonl',
-    data_prefix=dict(img=''),
-    remedy=remedy,
-)
 val_dataloader = dict(
     batch_size=4,
     num_workers=2,

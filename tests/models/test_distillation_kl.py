@@ -10,7 +10,7 @@ from vlm_dense.registry import MODELS
 
 
 def make_loss(**settings):
-    return MODELS.build({'type': 'DistillationKL', **settings})
+    return MODELS.build({'type': 'vlm_dense.DistillationKL', **settings})
 
 
 def similarities():

@@ -14,7 +14,7 @@ from vlm_dense.registry import MODELS
 
 
 def make_loss(**settings):
-    return MODELS.build({'type': 'FocalSoftmaxLoss', **settings})
+    return MODELS.build({'type': 'vlm_dense.FocalSoftmaxLoss', **settings})
 
 
 def by_formula(logits_NK, label_N, weight_N, gamma):

@@ -21,7 +21,7 @@ FORMS = [
 
 
 def make_loss(**settings):
-    return MODELS.build({'type': 'GatheredContrast', 'scale': 5.0, 'chunk': 20, **settings})
+    return MODELS.build({'type': 'vlm_dense.GatheredContrast', 'scale': 5.0, 'chunk': 20, **settings})
 
 
 def make_towers():

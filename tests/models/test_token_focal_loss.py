@@ -9,7 +9,7 @@ from vlm_dense.registry import MODELS
 
 
 def make_loss(**settings):
-    return MODELS.build({'type': 'TokenFocalLoss', **settings})
+    return MODELS.build({'type': 'vlm_dense.TokenFocalLoss', **settings})
 
 
 def make_inputs(pictures=2, anchors=11, tokens=7):

@@ -23,7 +23,7 @@ class Aligned(nn.Module):
         super().__init__()
         torch.manual_seed(5)
         self.regions, self.tokens = nn.Linear(4, 6), nn.Linear(5, 6)
-        self.loss = MODELS.build({'type': 'WordRegionAlignment', 'chunk': 2, **settings})
+        self.loss = MODELS.build({'type': 'vlm_dense.WordRegionAlignment', 'chunk': 2, **settings})
 
     def forward(self, region_BRD, is_region_BR, token_BLD, is_token_BL):
         return self.loss(self.regions(region_BRD), is_region_BR, self.tokens(token_BLD), is_token_BL)
@@ -99,7 +99,7 @@ def test_chunks_change_nothing_and_gradients_are_those_of_the_plain_computation(
     for value, gradients in found[1:]:
         torch.testing.assert_close(value, found[0][0])
         torch.testing.assert_close(gradients, found[0][1])
-    double = MODELS.build({'type': 'WordRegionAlignment', 'chunk': 2}).double()
+    double = MODELS.build({'type': 'vlm_dense.WordRegionAlignment', 'chunk': 2}).double()
     region_BRD, is_region_BR, token_BLD, is_token_BL = batch([0, 1, 2])
     rows = [side.double().requires_grad_() for side in (region_BRD[..., :3] / 9, token_BLD[..., :3] / 9)]
     torch.autograd.gradcheck(lambda regions, tokens: double(regions, is_region_BR, tokens, is_token_BL), rows)
@@ -108,7 +108,7 @@ def test_chunks_change_nothing_and_gradients_are_those_of_the_plain_computation(
 def test_only_scores_are_kept_of_the_similarities():
     def kept(chunk, width):
         saved = []
-        module = MODELS.build({'type': 'WordRegionAlignment', 'chunk': chunk})
+        module = MODELS.build({'type': 'vlm_dense.WordRegionAlignment', 'chunk': chunk})
         rows = [torch.randn(8, width, 4, requires_grad=True) for _ in range(2)]
         is_part = torch.ones(8, width, dtype=torch.bool)
         with torch.autograd.graph.saved_tensors_hooks(lambda one: saved.append(one.numel()), lambda one: one):
@@ -121,6 +121,6 @@ def test_only_scores_are_kept_of_the_similarities():
 
 def test_unknown_choices_are_named():
     with pytest.raises(ConfigError, match="pool='sum'"):
-        MODELS.build({'type': 'WordRegionAlignment', 'pool': 'sum'})
+        MODELS.build({'type': 'vlm_dense.WordRegionAlignment', 'pool': 'sum'})
     with pytest.raises(ConfigError, match='chunk=0'):
-        MODELS.build({'type': 'WordRegionAlignment', 'chunk': 0})
+        MODELS.build({'type': 'vlm_dense.WordRegionAlignment', 'chunk': 0})
