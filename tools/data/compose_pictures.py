@@ -91,6 +91,7 @@ def write_center(out: Path) -> str:
     import torch
     from safetensors.torch import save_file
 
+    from vlm_dense.datasets.corners import corners
     from vlm_dense.datasets.pictures.storage import storage_errors
     from vlm_dense.folders import whole_file
     from vlm_dense.vlms import ImageNetTower, mean_features
@@ -103,8 +104,7 @@ def write_center(out: Path) -> str:
     images = document['images'][:CENTER_SCENES]
     boxes: dict[int, list[list[float]]] = {image['id']: [] for image in document['images']}
     for annotation in document['annotations']:
-        x, y, width, height = annotation['bbox']
-        boxes[annotation['image_id']].append([x, y, x + width, y + height])
+        boxes[annotation['image_id']].append(corners(annotation['bbox']))
     paths = [out / image['file_name'] for image in images]
     xyxy_per_image = [torch.tensor(boxes[image['id']]).reshape(-1, 4) for image in images]
     logging.info('computing mean features of %d training scenes', len(paths))

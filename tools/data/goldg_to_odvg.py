@@ -62,15 +62,15 @@ def odvg_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def line_of(image: dict[str, Any], annotations: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The ODVG line of a caption, with a region per box."""
+    from vlm_dense.datasets.corners import corners
     from vlm_dense.datasets.odvg_lines import text_at
 
     caption, regions = image['caption'], []
     for annotation in annotations:
-        x, y, width, height = annotation['bbox']
         places = sorted(annotation['tokens_positive'])
         regions.append(
             {
-                'bbox': [x, y, x + width, y + height],
+                'bbox': corners(annotation['bbox']),
                 'phrase': text_at(caption, places),
                 'tokens_positive': places,
             }

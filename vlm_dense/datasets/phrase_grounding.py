@@ -1,12 +1,12 @@
 """Sentences whose phrases have boxes: Flickr30k Entities, and referring expressions."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.dataset import BaseDataset
 
+from vlm_dense.datasets.corners import corners
 from vlm_dense.datasets.metainfo import keep_on_samples
 from vlm_dense.datasets.picture_errors import PictureErrors, require_file
 from vlm_dense.errors import DataError, MissingFileError, VocabularyError
@@ -90,7 +90,7 @@ class PhraseGroundingDataset(PictureErrors, BaseDataset):
         for phrase, own in zip(phrases, rows, strict=True):
             if not own:
                 raise DataError(f'{where} has no box for {phrase!r}; repair the file.')
-        boxes = [_corners(annotation['bbox']) for annotation in annotations]
+        boxes = [corners([float(number) for number in annotation['bbox']]) for annotation in annotations]
         phrase_boxes = [[boxes[row] for row in own] for own in rows]
         try:
             labels = phrase_vocabulary(phrases)[1] if phrases else []
@@ -112,8 +112,3 @@ class PhraseGroundingDataset(PictureErrors, BaseDataset):
                 for box in own
             ],
         )
-
-
-def _corners(box: Sequence[float]) -> list[float]:
-    x, y, width, height = (float(number) for number in box)
-    return [x, y, x + width, y + height]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from vlm_dense.datasets.corners import corners
 from vlm_dense.datasets.pictures.records import caption, noun_phrase
 from vlm_dense.datasets.pictures.split import PARTS
 from vlm_dense.folders import whole_file
@@ -46,7 +47,7 @@ def grounding_lines(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
         placed = objects[image['id']]
         words = [names[annotation['category_id']] for annotation in placed]
         regions = [
-            {'bbox': _corners(annotation['bbox']), 'phrase': word, 'tokens_positive': [span]}
+            {'bbox': corners(annotation['bbox']), 'phrase': word, 'tokens_positive': [span]}
             for annotation, word, span in zip(placed, words, word_spans(words), strict=True)
         ]
         yield {
@@ -66,8 +67,3 @@ def word_spans(words: Sequence[str]) -> list[list[int]]:
         end = before + (len(' and ') - len(', ') if count == len(words) and count > 1 else 0)
         spans.append([end - len(word), end])
     return spans
-
-
-def _corners(box: Sequence[float]) -> list[float]:
-    x, y, width, height = box
-    return [x, y, x + width, y + height]
