@@ -8,7 +8,6 @@ goes on where it stopped, with any number of processes. The processes share noth
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,8 +20,6 @@ from mmengine.config import DictAction  # noqa: E402
 
 import vlm_dense  # noqa: E402, F401  before mmdet: it serves mmcv's ops
 from vlm_dense.errors import ConfigError, DataError, VlmDenseError  # noqa: E402
-
-RANKS = (('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -53,6 +50,7 @@ def precompute(args: argparse.Namespace) -> None:
 
     from vlm_dense.checkpoints import install
     from vlm_dense.engine import check_config, read_config
+    from vlm_dense.engine.processes import place_among_processes
     from vlm_dense.models.proposals import read_proposals
     from vlm_dense.registry import DATASETS
 
@@ -64,7 +62,7 @@ def precompute(args: argparse.Namespace) -> None:
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     proposals = {} if args.proposals is None else read_proposals(args.proposals)
     boxes = picture_boxes(dataset, proposals, not args.no_truth)
-    rank, world_size, device = place()
+    rank, world_size, device = place_among_processes()
     for config in configs:
         fill(config, dataset, boxes, rank, world_size, device, args.save_every)
 
@@ -116,18 +114,6 @@ def picture_boxes(dataset: Any, proposals: dict[str, Any], with_truth: bool) -> 
             'Name pictures by the end of their path.'
         )
     return found
-
-
-def place() -> tuple[int, int, str]:
-    """Number of this process, number of processes, and the device."""
-    import torch
-
-    for rank, world_size, local in RANKS:
-        if rank in os.environ:
-            number = int(os.environ.get(local, 0))
-            device = f'cuda:{number % torch.cuda.device_count()}' if torch.cuda.is_available() else 'cpu'
-            return int(os.environ[rank]), int(os.environ[world_size]), device
-    return 0, 1, 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 def fill(

@@ -10,7 +10,6 @@ number of processes; the parts stay in OUT.parts, which can be deleted afterward
 """
 
 import argparse
-import hashlib
 import io
 import json
 import sys
@@ -19,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / 'tools')]
+sys.path.insert(0, str(ROOT))
 
 from mmengine.config import DictAction  # noqa: E402
-from precompute_regions import place  # noqa: E402
 
 import vlm_dense  # noqa: E402, F401  before mmdet: it serves mmcv's ops
 from vlm_dense.errors import ConfigError, DataError, MissingFileError, VlmDenseError, VocabularyError  # noqa: E402
@@ -62,8 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def label_captions(args: argparse.Namespace) -> None:
     """Label this process's share of the captions, and join the parts where all are there."""
     from vlm_dense.apis import Finder
+    from vlm_dense.engine.processes import place_among_processes
 
-    rank, world_size, device = place()
+    rank, world_size, device = place_among_processes()
     captions = read_captions(args)
     starts = range(0, len(captions), args.save_every)
     parts = [Path(f'{args.out}.parts') / f'{start:010d}.json' for start in starts]
@@ -89,8 +88,7 @@ class Captions:
     """File names below the folder of pictures, with captions."""
 
     def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
-        self._pairs = pairs
-        self.identity = hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+        self._pairs = self.identity = pairs
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -108,8 +106,9 @@ class ShardCaptions:
         self._folder = args.pictures
         # A stray half sample is counted when it is left out; which it is, the data set says.
         self._data = CaptionShards(args.shards, data_root=str(args.pictures), damaged=args.damaged)
-        state = [(shard, Path(shard).stat().st_size, Path(shard).stat().st_mtime_ns) for shard in self._data.shards]
-        self.identity = hashlib.sha256(json.dumps(state).encode()).hexdigest()
+        self.identity = [
+            (shard, Path(shard).stat().st_size, Path(shard).stat().st_mtime_ns) for shard in self._data.shards
+        ]
 
     def __len__(self) -> int:
         return len(self._data)
@@ -157,12 +156,12 @@ def agree_on_settings(args: argparse.Namespace, folder: Path, captions: Any) -> 
     """
     from vlm_dense.checkpoints.packages import file_sha256
     from vlm_dense.engine import read_config
+    from vlm_dense.engine.protocol_runs.identity import hash_settings
 
-    config = json.dumps(read_config(args.config, args.cfg_options).to_dict(), default=str, sort_keys=True)
     chosen = {
-        'config': hashlib.sha256(config.encode()).hexdigest(),
+        'config': hash_settings(read_config(args.config, args.cfg_options).to_dict()),
         'checkpoint': args.checkpoint,
-        'captions': captions.identity,
+        'captions': hash_settings(captions.identity),
         'pictures': str(args.pictures),
         **{name: getattr(args, name) for name in ('score', 'phrases', 'phrase_model', 'damaged', 'save_every')},
     }

@@ -109,7 +109,8 @@ def test_killed_and_shared_runs_end_with_the_same_file(tool, folder, checkpoint,
     assert len(list((folder / 'out.jsonl.parts').glob('0*.json'))) == 2
     monkeypatch.setattr(tool, 'label', lambda *args: calls.append(args) or label(*args))
     for rank in (1, 0):
-        monkeypatch.setattr(tool, 'place', lambda rank=rank: (rank, 2, 'cpu'))
+        monkeypatch.setenv('RANK', str(rank))
+        monkeypatch.setenv('WORLD_SIZE', '2')
         tool.main(command(folder))
     # Five before, of which the two parts that were whole are kept: 9 captions, the fifth twice.
     assert len(calls) == 5 + 5

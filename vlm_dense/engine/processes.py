@@ -12,6 +12,8 @@ from torch import distributed
 
 from vlm_dense.errors import ConfigError, VlmDenseError
 
+# Names of the number of a process, of processes, and of a process on its machine.
+RANKS = (('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'))
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 DEFAULT_PORT = '29500'
 
@@ -83,6 +85,19 @@ def in_first_process(job: Callable[[], None]) -> None:
     broadcast_object_list(raised)
     if raised[0] is not None:
         raise raised[0]
+
+
+def place_among_processes() -> tuple[int, int, str]:
+    """Number of this process, number of processes, and its device, for work that is shared out without a group.
+
+    As torchrun or Slurm tell; the only one of its kind where neither does.
+    """
+    for rank, world_size, local in RANKS:
+        if rank in os.environ:
+            number = int(os.environ.get(local, 0))
+            device = f'cuda:{number % torch.cuda.device_count()}' if torch.cuda.is_available() else 'cpu'
+            return int(os.environ[rank]), int(os.environ[world_size]), device
+    return 0, 1, 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 def has_accelerator() -> bool:
