@@ -80,3 +80,8 @@ HOOKS = _child(root.HOOKS, 'engine')
 OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, 'engine')
 MODEL_WRAPPERS = _child(root.MODEL_WRAPPERS, 'engine')
 LOOPS = _child(root.LOOPS, 'engine.protocol_runs')
+
+
+def build_part(part: Any) -> Any:
+    """A part of a model: what its config describes, or the part itself where it is one already."""
+    return MODELS.build(part) if isinstance(part, dict) else part

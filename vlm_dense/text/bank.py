@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vlm_dense.errors import ConfigError
-from vlm_dense.registry import MODELS
+from vlm_dense.registry import MODELS, build_part
 from vlm_dense.text.averaging import AVERAGINGS
 from vlm_dense.text.cache import banks_folder
 from vlm_dense.text.encoders.base import TextEncoder
@@ -64,7 +64,7 @@ class TextBank:
         cache_limit: int | None = LIMIT_BYTES,
         dtype: str = 'float32',
     ) -> None:
-        built: Any = MODELS.build(encoder) if isinstance(encoder, dict) else encoder
+        built: Any = build_part(encoder)
         if not callable(getattr(built, 'encode', None)):
             raise ConfigError(f'{type(built).__name__} is no text encoder: it has no encode(texts). Name another type.')
         _check_choice('averaging', averaging, AVERAGINGS)

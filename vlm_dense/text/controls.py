@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vlm_dense.errors import VocabularyError
-from vlm_dense.registry import MODELS
+from vlm_dense.registry import MODELS, build_part
 from vlm_dense.text.bank import TextBank
 from vlm_dense.text.vocabulary import Vocabulary
 
@@ -25,7 +25,7 @@ class ShuffledBank:
     """
 
     def __init__(self, bank: dict | TextBank, seed: int = 0) -> None:
-        self.bank: TextBank = MODELS.build(bank) if isinstance(bank, dict) else bank
+        self.bank: TextBank = build_part(bank)
         self.seed = seed
 
     @property

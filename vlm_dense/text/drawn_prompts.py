@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vlm_dense.registry import MODELS
+from vlm_dense.registry import MODELS, build_part
 from vlm_dense.text.averaging import AVERAGINGS
 from vlm_dense.text.bank import TextBank
 from vlm_dense.text.prompts import load_prompts
@@ -34,7 +34,7 @@ class DrawnPromptBank:
     def __init__(
         self, bank: dict | TextBank, prompts: str | Sequence[str], rows_in_memory: int = ROWS_IN_MEMORY
     ) -> None:
-        self.bank: TextBank = MODELS.build(bank) if isinstance(bank, dict) else bank
+        self.bank: TextBank = build_part(bank)
         self.prompts = load_prompts(prompts)
         self.rows_in_memory = rows_in_memory
         self._rows: OrderedDict[str, Tensor] = OrderedDict()

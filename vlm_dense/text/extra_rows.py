@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlm_dense.errors import ConfigError
-from vlm_dense.registry import MODELS
+from vlm_dense.registry import build_part
 from vlm_dense.text.vocabulary import Vocabulary
 
 LEARNED_STD = 0.02  # spread of a learned row at the start; its length is normalised away
@@ -46,7 +46,7 @@ class ExtraRows(nn.Module):
     def _read(self, name: str, row: dict) -> tuple[Any, Vocabulary]:
         if set(row) != {'text', 'bank'}:
             raise ConfigError(f"extra row '{name}' has the keys {', '.join(row)}; it takes 'text' and 'bank'.")
-        bank: Any = MODELS.build(row['bank']) if isinstance(row['bank'], dict) else row['bank']
+        bank: Any = build_part(row['bank'])
         if bank.embed_dim != self.embed_dim:
             raise ConfigError(
                 f"extra row '{name}': its bank has width {bank.embed_dim}, the words have {self.embed_dim}. "

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vlm_dense.errors import ConfigError
-from vlm_dense.registry import MODELS
+from vlm_dense.registry import MODELS, build_part
 from vlm_dense.vlms.adapters import add_adapters
 from vlm_dense.vlms.deep_prompts import add_prompts
 from vlm_dense.vlms.memory import ContentMemory
@@ -63,7 +63,7 @@ class TowerBackbone(PartlyFrozen):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_checkpoint, init_cfg)
-        self.tower: ImageTower = MODELS.build(tower) if isinstance(tower, dict) else tower
+        self.tower: ImageTower = build_part(tower)
         self._check_maps(class_token)
         self.out_indices = tuple(out_indices)
         self.class_token = class_token
@@ -169,7 +169,7 @@ class TowerTail(PartlyFrozen):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_checkpoint, init_cfg)
-        built: Any = MODELS.build(tower) if isinstance(tower, dict) else tower
+        built: Any = build_part(tower)
         self.layers: nn.Module = built.tail(stage)
         self.out_channels: int = built.embed_dim
         if centered and not hasattr(built, 'center_map'):

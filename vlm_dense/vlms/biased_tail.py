@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from vlm_dense.errors import ConfigError, DataError
-from vlm_dense.registry import MODELS
+from vlm_dense.registry import MODELS, build_part
 from vlm_dense.vlms.open_clip_tower import OpenClipTower
 from vlm_dense.vlms.readouts import finish, plain_mix, project
 
@@ -34,7 +34,7 @@ class BiasedTail(BaseModule):
         self, tower: dict | OpenClipTower, after: int = 8, frozen: bool = True, init_cfg: dict | None = None
     ) -> None:
         super().__init__(init_cfg)
-        built: Any = MODELS.build(tower) if isinstance(tower, dict) else tower
+        built: Any = build_part(tower)
         if not _is_plain(built):
             raise ConfigError(
                 f'BiasedTail: {type(built).__name__} is no plain vision transformer here. '

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vlm_dense.registry import MODELS
+from vlm_dense.registry import MODELS, build_part
 from vlm_dense.vlms.partly_frozen import PartlyFrozen
 from vlm_dense.vlms.tower import ImageTower
 from vlm_dense.vlms.tuning import tune
@@ -32,7 +32,7 @@ class DenseBackbone(PartlyFrozen):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_checkpoint, init_cfg)
-        self.tower: ImageTower = MODELS.build(tower) if isinstance(tower, dict) else tower
+        self.tower: ImageTower = build_part(tower)
         self.keys = keys
         tune(self.tower, 'none')
         self._hold(set(self.tower.state_dict()))

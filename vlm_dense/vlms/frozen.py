@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vlm_dense.registry import MODELS
+from vlm_dense.registry import MODELS, build_part
 from vlm_dense.vlms.mask_pooling import MaskKind
 from vlm_dense.vlms.tower import ImageTower
 
@@ -24,7 +24,7 @@ class FrozenTower(nn.Module):
 
     def __init__(self, tower: dict | ImageTower) -> None:
         super().__init__()
-        built: ImageTower = MODELS.build(tower) if isinstance(tower, dict) else tower
+        built: ImageTower = build_part(tower)
         # Inside a tuple, a module is not registered as a child.
         self._held = (built.eval().requires_grad_(False),)
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vlm_dense.errors import ConfigError
-from vlm_dense.registry import MODELS
+from vlm_dense.registry import MODELS, build_part
 from vlm_dense.vlms.open_clip_tower import OpenClipTower
 from vlm_dense.vlms.tower import ImageTower
 
@@ -62,11 +62,11 @@ class ProxyTower(ImageTower):
         self, tower: dict | OpenClipTower, proxy: dict | ImageTower, beta: float = 1.2, gamma: float = 3.0
     ) -> None:
         super().__init__()
-        clip: ImageTower = MODELS.build(tower) if isinstance(tower, dict) else tower
+        clip: ImageTower = build_part(tower)
         if not isinstance(clip, OpenClipTower):
             raise ConfigError(f'ProxyTower: {type(clip).__name__} has no values to mix. Give an OpenClipTower.')
         self.tower: OpenClipTower = clip
-        self.proxy: ImageTower = MODELS.build(proxy) if isinstance(proxy, dict) else proxy
+        self.proxy: ImageTower = build_part(proxy)
         if type(self.proxy).pyramid is ImageTower.pyramid:
             raise ConfigError(f'ProxyTower: {type(self.proxy).__name__} has no pyramid. Give another proxy.')
         self.beta, self.gamma = beta, gamma

@@ -15,7 +15,7 @@ from torch import Tensor
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.branches.base import Regions
 from vlm_dense.models.losses import GatheredContrast, text_keys
-from vlm_dense.registry import MODELS
+from vlm_dense.registry import MODELS, build_part
 
 
 @MODELS.register_module()
@@ -43,7 +43,7 @@ class PictureCaptions(BaseModule):
     ) -> None:
         super().__init__()
         # A plain attribute even where the encoder is a module: its weights are not this model's.
-        self.__dict__['encoder'] = MODELS.build(encoder) if isinstance(encoder, dict) else encoder
+        self.__dict__['encoder'] = build_part(encoder)
         self.batch = batch
         self.contrast = GatheredContrast(1 / temperature, False, max(1 / temperature, 100.0), loss_weight=weight)
 

@@ -25,7 +25,7 @@ from vlm_dense.errors import ConfigError
 from vlm_dense.models.branches.base import Regions
 from vlm_dense.models.branches.roi_teacher import RoiTeacher
 from vlm_dense.models.losses import DistillationKL, GatheredContrast
-from vlm_dense.registry import MODELS
+from vlm_dense.registry import MODELS, build_part
 from vlm_dense.text.vocabulary import Vocabulary
 
 
@@ -68,8 +68,8 @@ class RegionConcepts(BaseModule):
         self.teacher = RoiTeacher(**teacher)
         self.pool = Vocabulary.build(pool)
         # Plain attributes even where banks are modules: their weights are not this model's.
-        self.__dict__['bank'] = MODELS.build(bank) if isinstance(bank, dict) else bank
-        other = MODELS.build(teacher_bank) if isinstance(teacher_bank, dict) else teacher_bank
+        self.__dict__['bank'] = build_part(bank)
+        other = build_part(teacher_bank)
         self.__dict__['teacher_bank'] = self.bank if other is None else other
         if self.teacher_bank.embed_dim != self.teacher.embed_dim:
             raise ConfigError(

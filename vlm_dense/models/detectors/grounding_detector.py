@@ -16,7 +16,7 @@ from vlm_dense.models.detectors.training_texts import TrainingTexts, read_texts,
 from vlm_dense.models.grounding import PromptTokens, TextTokens
 from vlm_dense.models.requests import vocabularies_of
 from vlm_dense.models.sizes import alone, by_size
-from vlm_dense.registry import MODELS
+from vlm_dense.registry import MODELS, build_part
 from vlm_dense.text.encoders.base import shorten
 from vlm_dense.text.prompt_packing import Prompt, WordText, clean_name, one_prompt, pack_words, word_texts
 from vlm_dense.text.vocabulary import Vocabulary
@@ -67,7 +67,7 @@ class GroundingDetector(SingleStageDetector):
         super().__init__(**parts)
         self.language_model = MODELS.build(language_model)
         # A plain attribute even where the bank is a module: its weights are not this model's.
-        self.__dict__['text_bank'] = MODELS.build(text_bank) if isinstance(text_bank, dict) else text_bank
+        self.__dict__['text_bank'] = build_part(text_bank)
         self._check_alignment()
         self.clean_names = clean_names
         self.described = dict(described or {})

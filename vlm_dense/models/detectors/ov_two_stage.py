@@ -19,7 +19,7 @@ from vlm_dense.models.branches.base import Branch
 from vlm_dense.models.detectors.named_batches import BOXES, named_batches, pictures_of
 from vlm_dense.models.requests import WordRows, vocabulary_of
 from vlm_dense.models.sizes import alone, by_size
-from vlm_dense.registry import MODELS
+from vlm_dense.registry import MODELS, build_part
 from vlm_dense.text.vocabulary import Vocabulary
 from vlm_dense.vlms import BackboneTail, TowerBackbone
 
@@ -85,7 +85,7 @@ class OVTwoStageDetector(TwoStageDetector):
             raise ConfigError(f"OVTwoStageDetector: roi_source={roi_source!r}; choose 'neck' or 'backbone'.")
         self.roi_source = roi_source
         # A plain attribute even where the bank is a module: its weights are not this model's.
-        self.__dict__['text_bank'] = MODELS.build(text_bank) if isinstance(text_bank, dict) else text_bank
+        self.__dict__['text_bank'] = build_part(text_bank)
         self.branches = nn.ModuleDict({name: MODELS.build(branch) for name, branch in (branches or {}).items()})
         self.region_scorer = None if region_scorer is None else MODELS.build(region_scorer)
         self._check_parts()

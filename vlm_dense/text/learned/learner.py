@@ -8,7 +8,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from vlm_dense.errors import ConfigError, DataError
-from vlm_dense.registry import MODELS
+from vlm_dense.registry import MODELS, build_part
 from vlm_dense.text.learned.prompts import LearnedPrompts
 from vlm_dense.text.vocabulary import Vocabulary
 
@@ -35,7 +35,7 @@ class PromptLearner(BaseModel):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
-        self.prompts: LearnedPrompts = MODELS.build(prompts) if isinstance(prompts, dict) else prompts
+        self.prompts: LearnedPrompts = build_part(prompts)
         self.temperature = temperature
 
     def forward(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vlm_dense.errors import ConfigError
-from vlm_dense.registry import MODELS
+from vlm_dense.registry import MODELS, build_part
 from vlm_dense.text.encoders.batching import rows_in_fixed_batches
 from vlm_dense.text.encoders.frozen import CHUNK_SIZE, FrozenTextEncoder
 from vlm_dense.text.encoders.tower import SlottedTokens, TextTower
@@ -145,7 +145,7 @@ def frozen_tower(encoder: dict | TextTower | FrozenTextEncoder) -> TextTower:
     Raises:
         ConfigError: If it is none.
     """
-    built = MODELS.build(encoder) if isinstance(encoder, dict) else encoder
+    built = build_part(encoder)
     tower = built.tower if isinstance(built, FrozenTextEncoder) else built
     if not isinstance(tower, TextTower):
         raise ConfigError(
