@@ -46,7 +46,7 @@ def authors_file(model: nn.Module) -> dict[str, Tensor]:
 
 def test_a_whole_file_fills_the_detector_and_names_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    place = 'vlm_dense.checkpoints.adapters.clip_c4_detector.print_log'
+    place = 'vlm_dense.checkpoints.adapters.renaming.print_log'
     monkeypatch.setattr(place, lambda text, **_: said.append(text))
     source, target = Detector(), Detector()
     torch.save(dict(model=authors_file(source), iteration=7), tmp_path / 'file.pth')

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -115,7 +115,8 @@ def load_state(
         CheckpointError: If the file cannot be read safely, if nothing in it fits, or, with ``strict``, if
             something is missing or has another shape.
     """
-    coverage = load_weights(model, detector_weights(read_checkpoint(path, map_location)), f"'{path}'")
+    weights = detector_weights(read_checkpoint(path, map_location), model.state_dict())
+    coverage = load_weights(model, weights, f"'{path}'")
     if strict and not coverage.is_complete:
         raise CheckpointError(f"'{path}' does not fill the model: {coverage}. Give the checkpoint of this very config.")
     return coverage
@@ -144,10 +145,15 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str = 
     return coverage
 
 
-def detector_weights(checkpoint: Mapping[str, Any]) -> OrderedDict[str, Tensor]:
-    """As `weights_of`, with the names of this library's detectors where another project's layout is recognised."""
+def detector_weights(checkpoint: Mapping[str, Any], own: Collection[str] = ()) -> OrderedDict[str, Tensor]:
+    """As `weights_of`, with the names of this library's models where another project's layout is recognised.
+
+    Args:
+        checkpoint: What was read.
+        own: Names of the weights of the model that is to be filled.
+    """
     weights = weights_of(checkpoint)
-    renamed = to_own_names(weights)
+    renamed = to_own_names(weights, own)
     return weights if renamed is weights else OrderedDict(renamed)
 
 

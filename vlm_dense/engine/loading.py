@@ -33,12 +33,12 @@ def fill_model(
     Raises:
         CheckpointError: If nothing fits, or with ``whole`` if a parameter is missing or has another shape.
     """
-    weights: OrderedDict[str, Tensor] = detector_weights(checkpoint)
+    own = model.state_dict()
+    weights: OrderedDict[str, Tensor] = detector_weights(checkpoint, own)
     for pattern, replacement in revise_keys:
         renamed = OrderedDict((re.sub(pattern, replacement, name), weight) for name, weight in weights.items())
         renamed._metadata = getattr(weights, '_metadata', OrderedDict())  # type: ignore[attr-defined]
         weights = renamed
-    own = model.state_dict()
     first = check_coverage(own, weights, source)
     for name in first.mismatched:
         del weights[name]

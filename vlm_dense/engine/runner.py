@@ -123,9 +123,9 @@ class WholeRunner(Runner):
         """
         checkpoint = _load_checkpoint(filename, map_location=map_location)
         # Hooks that keep weights of their own, averages among them, read this key and these names.
-        checkpoint['state_dict'] = detector_weights(checkpoint)
-        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
+        checkpoint['state_dict'] = detector_weights(checkpoint, dict(model.named_parameters()))
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         fill_model(model, checkpoint, f"'{filename}'", strict or self._resume or self._evaluates, revise_keys)
         if self._resume and is_sharded(model):
             groups = self.optim_wrapper.optimizer.param_groups

@@ -6,18 +6,24 @@ from torch import Tensor
 
 from vlm_dense.checkpoints.adapters.detectors import to_own_names
 from vlm_dense.checkpoints.adapters.detectron2_proposals import to_mmdet_proposals
+from vlm_dense.checkpoints.adapters.dpt_release import from_dpt_release, is_dpt_release
 from vlm_dense.checkpoints.adapters.film_decoder import to_film_segmentor
 from vlm_dense.checkpoints.adapters.grounding_release import from_grounding_release, is_grounding_release
 from vlm_dense.checkpoints.adapters.hf_clip import from_hf_clip, is_hf_clip
+from vlm_dense.checkpoints.adapters.inner_clip import from_inner_clip, has_inner_clip
+from vlm_dense.checkpoints.adapters.mask_release import from_mask_release, is_mask_release
 from vlm_dense.checkpoints.adapters.openai_clip import from_openai_clip, is_openai_clip
+from vlm_dense.checkpoints.adapters.side_adapter import from_side_adapter, is_side_adapter
 
 
 def to_open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give weights open_clip's names: from transformers' CLIP, from OpenAI's, or as they are.
+    """Give weights open_clip's names: from transformers' CLIP, from OpenAI's, from inside a segmentor, or as they are.
 
     Raises:
         CheckpointError: If a layout is recognised but lacks pieces that belong together.
     """
+    if has_inner_clip(weights):
+        weights = from_inner_clip(weights)
     if is_hf_clip(weights):
         return from_hf_clip(weights)
     if is_openai_clip(weights):
@@ -26,12 +32,20 @@ def to_open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 __all__ = [
+    'from_dpt_release',
     'from_grounding_release',
     'from_hf_clip',
+    'from_inner_clip',
+    'from_mask_release',
     'from_openai_clip',
+    'from_side_adapter',
+    'has_inner_clip',
+    'is_dpt_release',
     'is_grounding_release',
     'is_hf_clip',
+    'is_mask_release',
     'is_openai_clip',
+    'is_side_adapter',
     'to_film_segmentor',
     'to_mmdet_proposals',
     'to_open_clip',

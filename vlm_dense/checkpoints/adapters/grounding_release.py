@@ -5,20 +5,16 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from vlm_dense.checkpoints.adapters.swin import from_swin
+
 SIGNS = ('backbone.fpn.fpn_inner2.weight', 'rpn.head.dot_product_projection_text.weight')
 # Anchors are counted again by every model; class logits, resizers and the pooler are in the files and never asked.
 UNUSED = re.compile(r'anchor_generator|\.cls_logits\.|resizer|language_backbone\..*\.pooler\.')
-SWIN = 'backbone.body.'
+BACKBONE, SWIN = 'backbone.', 'backbone.body.'
 # From names to names, first to last; the levels P3 to P5 are written 2 to 4 there.
 RENAMED = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r'^backbone\.body\.patch_embed\.proj\.', 'backbone.patch_embed.projection.'),
-        (r'^backbone\.body\.layers\.', 'backbone.stages.'),
-        (r'^backbone\.body\.', 'backbone.'),
-        (r'^(backbone\.stages\..*)\.mlp\.fc1\.', r'\1.ffn.layers.0.0.'),
-        (r'^(backbone\.stages\..*)\.mlp\.fc2\.', r'\1.ffn.layers.1.'),
-        (r'^(backbone\.stages\..*)\.attn\.', r'\1.attn.w_msa.'),
         (r'^backbone\.fpn\.fpn_inner2\.', 'neck.lateral_convs.0.conv.'),
         (r'^backbone\.fpn\.fpn_inner3\.', 'neck.lateral_convs.1.conv.'),
         (r'^backbone\.fpn\.fpn_inner4\.', 'neck.lateral_convs.2.conv.'),
@@ -41,22 +37,14 @@ def is_grounding_release(weights: Mapping[str, Tensor]) -> bool:
 
 
 def from_grounding_release(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the weights, without the wrapper's ``module.``; names that GLIP does not have stay as they are.
-
-    The four cells that a Swin stage merges stand one after the other there, and channel by channel in mmdet's Swin
-    (``nn.Unfold``), so norm and reduction change their order.
-    """
-    return {_renamed(name): _merged(name, weight) for name, weight in weights.items() if not UNUSED.search(name)}
+    """Rename the weights, without the wrapper's ``module.``; names that GLIP does not have stay as they are."""
+    return dict(_renamed(name, weight) for name, weight in weights.items() if not UNUSED.search(name))
 
 
-def _renamed(name: str) -> str:
+def _renamed(name: str, weight: Tensor) -> tuple[str, Tensor]:
+    if name.startswith(SWIN):
+        name, weight = from_swin(name.removeprefix(SWIN), weight)
+        return BACKBONE + name, weight
     for pattern, replacement in RENAMED:
         name = pattern.sub(replacement, name)
-    return name
-
-
-def _merged(name: str, weight: Tensor) -> Tensor:
-    if not name.startswith(SWIN) or '.downsample.' not in name:
-        return weight
-    cells = weight.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
-    return cells.transpose(-1, -2).flatten(-2)
+    return name, weight

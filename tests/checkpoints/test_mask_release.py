@@ -1,0 +1,278 @@
+"""Releases of ZegFormer, ZSSeg, OVSeg and FC-CLIP; each head's numbers are compared with the authors' formulas."""
+
+from collections.abc import Mapping
+
+import detectron2_masks as theirs
+import pytest
+import torch
+from detectron2_masks import CHANNELS, EMBED, FEEDFORWARD, GROUPS, HEADS, LEVELS, QUERIES, SIDES, WIDTH
+from mmdet.models.backbones import ResNet, SwinTransformer
+from mmdet.models.dense_heads import Mask2FormerHead, MaskFormerHead
+from mmdet.structures import DetDataSample
+from mmengine import ConfigDict
+from torch import Tensor, nn
+
+from vlm_dense.checkpoints import check_coverage
+from vlm_dense.checkpoints.adapters import from_mask_release, is_mask_release, to_own_names
+
+ATTENTION = dict(embed_dims=WIDTH, num_heads=HEADS, dropout=0.0, batch_first=True)
+FEED = dict(embed_dims=WIDTH, feedforward_channels=FEEDFORWARD, num_fcs=2, ffn_drop=0.0)
+POSITIONS = dict(num_feats=WIDTH // 2, normalize=True)
+NORM = dict(type='GN', num_groups=GROUPS)
+LOSSES = dict(loss_cls=ConfigDict(type='mmdet.CrossEntropyLoss', class_weight=None))
+
+
+class Embedding(nn.Module):
+    """What `vlm_dense.models.heads.mask.QueryEmbedding` keeps, and the sum of a query and its pooled mask."""
+
+    def __init__(self, layers: int, pooled: bool = False) -> None:
+        super().__init__()
+        parts: list[nn.Module] = []
+        for _ in range(layers - 1):
+            parts += [nn.Linear(WIDTH, WIDTH), nn.ReLU()]
+        self.layers = nn.Sequential(*parts, nn.Linear(WIDTH, EMBED))
+        self.pooled = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH)) if pooled else None
+
+    def forward(self, query_BNC: Tensor) -> Tensor:
+        return self.layers(query_BNC)
+
+
+def with_words(head: nn.Module, layers: int, pooled: bool = False) -> nn.Module:
+    """A head of mmdet with what names its masks by words, in the place of a number of classes."""
+    head.cls_embed = Embedding(layers, pooled)
+    extra = theirs.tree(learned_ED=nn.Parameter(torch.zeros(1, EMBED)))
+    head.classifier = theirs.tree(extra=extra)
+    if pooled:
+        head.classifier.scale = theirs.tree(log=nn.Parameter(torch.zeros(())))
+    return head.eval()
+
+
+def shared(layers: int) -> dict:
+    layer = dict(self_attn_cfg=ATTENTION, cross_attn_cfg=ATTENTION, ffn_cfg=FEED)
+    return dict(
+        in_channels=list(CHANNELS),
+        feat_channels=WIDTH,
+        out_channels=WIDTH,
+        num_queries=QUERIES,
+        positional_encoding=POSITIONS,
+        transformer_decoder=ConfigDict(num_layers=layers, layer_cfg=layer, return_intermediate=True),
+        **LOSSES,
+    )
+
+
+def our_mask_former(encoded: bool, layers: int = 2) -> nn.Module:
+    pixels = dict(type='mmdet.PixelDecoder', norm_cfg=NORM)
+    if encoded:
+        encoder = dict(num_layers=2, layer_cfg=dict(self_attn_cfg=ATTENTION, ffn_cfg=FEED))
+        pixels.update(type='mmdet.TransformerEncoderPixelDecoder', encoder=encoder, positional_encoding=POSITIONS)
+    return with_words(MaskFormerHead(pixel_decoder=ConfigDict(pixels), **shared(2)), layers)
+
+
+def our_mask2former() -> nn.Module:
+    deformable = dict(**ATTENTION, num_levels=LEVELS, num_points=2)
+    encoder = dict(num_layers=2, layer_cfg=dict(self_attn_cfg=deformable, ffn_cfg=FEED))
+    pixels = dict(
+        type='mmdet.MSDeformAttnPixelDecoder',
+        num_outs=LEVELS,
+        norm_cfg=NORM,
+        encoder=encoder,
+        positional_encoding=POSITIONS,
+    )
+    parts = shared(LEVELS + 1)
+    head = Mask2FormerHead(pixel_decoder=ConfigDict(pixels), num_transformer_feat_level=LEVELS, **parts)
+    return with_words(head, 3, pooled=True)
+
+
+def in_place(head: nn.Module, name: str = 'decode_head', **parts: nn.Module) -> nn.Module:
+    return theirs.tree(**{name: head}, **parts)
+
+
+def fill(model: nn.Module, weights: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Load a release; everything of ours has to be filled. Returns what was of no use."""
+    found = from_mask_release(weights, model.state_dict())
+    coverage = check_coverage(model.state_dict(), found)
+    assert coverage.is_complete, coverage
+    model.load_state_dict({name: found[name] for name in coverage.matched})
+    return coverage.unexpected
+
+
+def run(head: nn.Module, maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    size = (4 * SIDES[0], 4 * maps[0].shape[3])
+    sample = DetDataSample(metainfo=dict(batch_input_shape=size, img_shape=size))
+    with torch.no_grad():
+        return head(maps, [sample] * len(maps[0]))
+
+
+@pytest.mark.parametrize('encoded', [False, True])
+@pytest.mark.parametrize('layers', [1, 2])
+def test_mask_former_computes_the_same(encoded: bool, layers: int) -> None:
+    torch.manual_seed(0)
+    release = theirs.mask_former(encoded, two_layers=layers == 2)
+    void = torch.randn(1, EMBED)
+    weights = release.state_dict() | (
+        {'sem_seg_head.predictor.bg_feature': void} if layers == 1 else {'clip_adapter.non_object_embedding': void}
+    )
+    ours = in_place(our_mask_former(encoded, layers))
+    assert fill(ours, weights) == ()
+    assert torch.equal(ours.decode_head.classifier.extra.learned_ED, void)
+    maps = theirs.pyramid()
+    with torch.no_grad():
+        embed, masks = theirs.run_mask_former(release, maps)
+    found_embed, found_masks = run(ours.decode_head, maps)
+    torch.testing.assert_close(found_embed[-1], embed, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found_masks[-1], masks, rtol=1e-4, atol=1e-4)
+
+
+def test_mask2former_computes_the_same() -> None:
+    torch.manual_seed(0)
+    release, head = theirs.mask2former(), our_mask2former()
+    ours = in_place(head, 'mask_head')
+    weights = release.state_dict() | {
+        'void_embedding.weight': torch.randn(1, EMBED),
+        'sem_seg_head.predictor.logit_scale': torch.tensor(2.7),
+    }
+    assert fill(ours, weights) == ()
+    assert head.classifier.scale.log.item() == pytest.approx(2.7)
+    maps, kept = theirs.pyramid(), {}
+    head.cls_embed.forward = lambda query_BNC: query_BNC
+    head.pixel_decoder.register_forward_hook(lambda _, __, made: kept.update(features=made[0]))
+    with torch.no_grad():
+        embed, masks = theirs.run_mask2former(release, maps)
+        query, found_masks = run(head, maps)
+        inside = (found_masks[-1] > 0).float()
+        mean = torch.einsum('bnhw,bchw->bnc', inside, kept['features']) / (inside.sum((2, 3)) + 1e-8)[..., None]
+        found_embed = head.cls_embed.layers(head.cls_embed.pooled(mean) + query[-1])
+    torch.testing.assert_close(found_masks[-1], masks, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found_embed, embed, rtol=1e-4, atol=1e-4)
+
+
+def test_names_of_older_files() -> None:
+    """The pixel decoder's parts in the head itself, and the old name of Mask2Former's queries."""
+    new = theirs.mask2former().state_dict()
+    old = {
+        name.replace('.pixel_decoder.', '.').replace('predictor.query_feat', 'predictor.static_query'): weight
+        for name, weight in new.items()
+    }
+    assert set(old) != set(new)
+    assert set(from_mask_release(old)) == set(from_mask_release(new))
+    new = theirs.mask_former(True).state_dict()
+    old = {name.replace('.pixel_decoder.', '.'): weight for name, weight in new.items()}
+    assert set(from_mask_release(old)) == set(from_mask_release(new))
+
+
+def detectron2_resnet(weights: Mapping[str, Tensor], deep_stem: bool) -> dict[str, Tensor]:
+    """Written by hand from detectron2's modules, whose frozen norms count no batches."""
+    made = {}
+    stem = {f'stem.{3 * n}.': f'stem.conv{n + 1}.' for n in range(3)}
+    stem |= {f'stem.{3 * n + 1}.': f'stem.conv{n + 1}.norm.' for n in range(3)}
+    stem = stem if deep_stem else {'conv1.': 'stem.conv1.', 'bn1.': 'stem.conv1.norm.'}
+    for name, weight in weights.items():
+        start = next((start for start in stem if name.startswith(start)), None)
+        if start:
+            name = stem[start] + name.removeprefix(start)
+        for stage in range(1, 5):
+            name = name.replace(f'layer{stage}.', f'res{stage + 1}.')
+        for number in range(1, 4):
+            name = name.replace(f'.bn{number}.', f'.conv{number}.norm.') if name.startswith('res') else name
+        name = name.replace('downsample.0.', 'shortcut.').replace('downsample.1.', 'shortcut.norm.')
+        if not name.endswith('num_batches_tracked'):
+            made[f'backbone.{name}'] = weight
+    return made
+
+
+@pytest.mark.parametrize('deep_stem', [False, True])
+def test_detectron2s_resnet(deep_stem: bool) -> None:
+    backbone = ResNet(50, base_channels=4, stem_channels=8 if deep_stem else 4, deep_stem=deep_stem)
+    given = {name: torch.randn_like(weight.float()) for name, weight in backbone.state_dict().items()}
+    weights = theirs.mask_former(False).state_dict() | {'clip_adapter.non_object_embedding': torch.ones(1, EMBED)}
+    weights |= detectron2_resnet(given, deep_stem)
+    assert fill(in_place(our_mask_former(False), backbone=backbone), weights) == ()
+    for name, weight in backbone.state_dict().items():
+        expected = torch.zeros(()) if name.endswith('num_batches_tracked') else given[name]
+        assert torch.equal(weight, expected), name
+
+
+def test_swin_transformer() -> None:
+    backbone = SwinTransformer(embed_dims=4, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1), window_size=4)
+    weights = theirs.mask_former(False).state_dict() | {'clip_adapter.non_object_embedding': torch.ones(1, EMBED)}
+    weights |= {f'backbone.{swin_name(name)}': torch.randn_like(w.float()) for name, w in backbone.state_dict().items()}
+    assert fill(in_place(our_mask_former(False), backbone=backbone), weights) == ()
+    # Their cells (row, column) 00, 10, 01, 11 one after the other; mmdet unfolds channel by channel 00, 01, 10, 11.
+    reduction = weights['backbone.layers.0.downsample.reduction.weight'].unflatten(1, (4, 4))
+    ours = backbone.stages[0].downsample.reduction.weight.unflatten(1, (4, 4))
+    for cell, place in enumerate((0, 2, 1, 3)):
+        assert torch.equal(ours[:, :, place], reduction[:, cell])
+    bias = weights['backbone.layers.2.blocks.0.mlp.fc1.bias']
+    assert torch.equal(backbone.stages[2].blocks[0].ffn.layers[0][0].bias, bias)
+
+
+def swin_name(name: str) -> str:
+    for ours, their in (
+        ('patch_embed.projection', 'patch_embed.proj'),
+        ('stages.', 'layers.'),
+        ('ffn.layers.0.0', 'mlp.fc1'),
+        ('ffn.layers.1', 'mlp.fc2'),
+        ('attn.w_msa', 'attn'),
+    ):
+        name = name.replace(ours, their)
+    return name
+
+
+def test_what_is_of_no_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr('vlm_dense.checkpoints.adapters.renaming.print_log', lambda text, **_: said.append(text))
+    more = [
+        'clip_adapter.clip_model.visual.proj',
+        'clip_adapter.clip_model.visual.mask_embedding',
+        'clip_adapter.clip_model.text_projection',
+        'clip_adapter.prompt_learner.prefix_prompt',
+        'clip_adapter.pixel_mean',
+        '_region_clip_adapter.clip_model.visual.proj',
+        'sem_seg_head.predictor.logit_scale',
+        'criterion.empty_weight',
+        'elsewhere.weight',
+    ]
+    weights = theirs.mask_former(True).state_dict() | {name: torch.zeros(1) for name in more}
+    weights['clip_adapter.non_object_embedding'] = torch.zeros(1, EMBED)
+    assert set(fill(in_place(our_mask_former(True)), weights)) == set(more)
+    assert sorted(line.split(' weights')[0] for line in said) == ['1', '1', '1', '1', '2', '3'], said
+    assert any(line.startswith("3 weights are not the model's: the CLIP that names regions; name") for line in said)
+    assert any("names in 'elsewhere'" in line for line in said)
+
+
+def test_a_model_of_fixed_classes_lends_its_masks() -> None:
+    weights = theirs.mask_former(False).state_dict()
+    embedding = [name for name in weights if '.class_embed.' in name]
+    weights = {name: weight for name, weight in weights.items() if name not in embedding}
+    weights |= {f'sem_seg_head.predictor.class_embed.{kind}': torch.zeros(4) for kind in ('weight', 'bias')}
+    ours = in_place(our_mask_former(False)).state_dict()
+    coverage = check_coverage(ours, from_mask_release(weights))
+    assert {name.split('.')[1] for name in coverage.missing} == {'cls_embed', 'classifier'}
+    assert len(coverage.unexpected) == 2
+
+
+def test_the_tower_of_fc_clip_keeps_its_place() -> None:
+    weights = theirs.mask2former().state_dict() | {
+        'backbone.clip_model.visual.trunk.stem.0.weight': torch.randn(2),
+        'backbone.clip_model.transformer.resblocks.0.ln_1.weight': torch.randn(3),
+        'backbone.clip_model.logit_scale': torch.zeros(()),
+    }
+    found = from_mask_release(weights)
+    assert 'backbone.tower.visual.trunk.stem.0.weight' in found
+    kept = {name for name in found if not name.startswith('decode_head.')}
+    assert kept == {
+        'backbone.tower.visual.trunk.stem.0.weight',
+        'backbone.clip_model.transformer.resblocks.0.ln_1.weight',
+        'backbone.clip_model.logit_scale',
+    }
+
+
+def test_recognised_once() -> None:
+    weights = theirs.mask_former(True).state_dict() | {'sem_seg_head.predictor.clip_model.visual.proj': torch.zeros(1)}
+    assert is_mask_release(weights)
+    found = to_own_names(weights)
+    assert not is_mask_release(found)
+    assert to_own_names(found) is found
+    assert to_own_names(weights, ['mask_head.query_embed.weight']).keys() == {
+        name.replace('decode_head.', 'mask_head.') for name in found
+    }
