@@ -110,6 +110,17 @@ def linear_settings() -> dict:
     return dict(classifier=plain, query_embedding=dict(num_layers=1))
 
 
+def with_words(ours: torch.nn.Module, linear: torch.nn.Linear) -> WordRows:
+    """The request for which a head gives the scores of a linear layer."""
+    rows_KD = as_class_scores(ours, linear)
+    return WordRows(rows_KD, torch.ones(len(rows_KD), dtype=torch.bool))
+
+
+def without_classes(head: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The weights of mmdet's head that ours has too."""
+    return {name: value for name, value in head.state_dict().items() if not name.startswith('cls_embed.')}
+
+
 def features(pictures: int = 2) -> list[torch.Tensor]:
     height, width = SIZE
     return [
@@ -134,6 +145,11 @@ def label_maps(count: int, pictures: int = 2) -> torch.Tensor:
 
 def truths(count: int, pictures: int = 2) -> list[InstanceData]:
     return [mask.segments_of_labels(label_HW, 255) for label_HW in label_maps(count, pictures)]
+
+
+def long_truths(count: int) -> list[InstanceData]:
+    """The same with masks as mmdet's losses want them."""
+    return [InstanceData(labels=truth.labels, masks=truth.masks.long()) for truth in truths(count)]
 
 
 def gradients_reach_everything(head: torch.nn.Module, losses: dict[str, torch.Tensor]) -> None:

@@ -5,45 +5,36 @@ from hf_mask_weights import MASK2FORMER, renamed, take
 from mask_head_parts import (
     SIZE,
     WIDTH,
-    as_class_scores,
     features,
     linear_settings,
+    long_truths,
     mask2former,
     mask2former_parts,
     their_config,
     truths,
+    with_words,
+    without_classes,
 )
 from mmdet.models.dense_heads import Mask2FormerHead
 from mmdet.structures import DetDataSample
 from torch.testing import assert_close
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
-from vlm_dense.models import WordRows
-
 TOLERANCE = dict(rtol=1e-4, atol=1e-4)
 K = 5
 
 
-def with_words(ours: torch.nn.Module, linear: torch.nn.Linear) -> WordRows:
-    rows_KD = as_class_scores(ours, linear)
-    return WordRows(rows_KD, torch.ones(len(rows_KD), dtype=torch.bool))
-
-
 def test_masks_scores_and_losses_are_those_of_mmdet() -> None:
     ours = mask2former(**linear_settings(), train_cfg=None)
-    theirs = Mask2FormerHead(
-        **their_config(ours, mask2former_parts(), K), num_things_classes=2, num_stuff_classes=3
-    )
-    take(ours, {name: value for name, value in theirs.state_dict().items() if 'cls_embed' not in name})
+    theirs = Mask2FormerHead(**their_config(ours, mask2former_parts(), K), num_things_classes=2, num_stuff_classes=3)
+    take(ours, without_classes(theirs))
     words, maps = with_words(ours, theirs.cls_embed), features()
     metas = [dict(batch_input_shape=SIZE, img_shape=SIZE)] * 2
     scores, masks = theirs(maps, [DetDataSample(metainfo=meta) for meta in metas])
     found = ours.segments(maps, SIZE)
     assert_close(found.mask_BNhw, masks[-1], **TOLERANCE)
     assert_close(ours.logits(found.embed_BND, words), scores[-1], **TOLERANCE)
-    instances = truths(K)
-    for instance in instances:
-        instance.masks = instance.masks.long()
+    instances = long_truths(K)
     torch.manual_seed(7)  # the losses look at random points
     expected = theirs.loss_by_feat(scores, masks, instances, metas)
     torch.manual_seed(7)
@@ -54,28 +45,16 @@ def test_masks_scores_and_losses_are_those_of_mmdet() -> None:
         assert_close(losses[name], value, **TOLERANCE)
 
 
-def test_the_losses_of_the_paper_are_mmdets_own() -> None:
-    from mmengine import Config
-    from mmengine.hub import get_config
-
-    published: Config = get_config('mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py')
-    head, train_cfg = published.model.panoptic_head, published.model.train_cfg
-    ours = mask2former(train_cfg=None)
-    paper = ours.training_defaults
-    wanted = (head.loss_cls.loss_weight, head.loss_mask.loss_weight, head.loss_dice.loss_weight)
-    assert (ours.loss_cls.loss_weight, ours.loss_mask.loss_weight, ours.loss_dice.loss_weight) == wanted
-    assert ours.num_points == train_cfg.num_points
-    assert ours.oversample_ratio == train_cfg.oversample_ratio
-    assert ours.importance_sample_ratio == train_cfg.importance_sample_ratio
-    weights = [cost.weight for cost in train_cfg.assigner.match_costs]
-    assert [cost['weight'] for cost in paper.train_cfg['assigner']['match_costs']] == weights
-
-
 def test_masks_and_scores_are_those_of_transformers() -> None:
     channels = [16, 32, 64, 128]
     stages = ['stage1', 'stage2', 'stage3', 'stage4']
     backbone = SwinConfig(
-        embed_dim=16, depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8], window_size=4, drop_path_rate=0.0, out_features=stages
+        embed_dim=16,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 2, 4, 8],
+        window_size=4,
+        drop_path_rate=0.0,
+        out_features=stages,
     )
     config = Mask2FormerConfig(
         backbone_config=backbone,
@@ -104,8 +83,13 @@ def test_masks_and_scores_are_those_of_transformers() -> None:
     with torch.no_grad():
         expected = theirs(images_B3HW)
         maps = theirs.model.pixel_level_module.encoder(images_B3HW).feature_maps
+        every_layer = theirs.model(images_B3HW).masks_queries_logits
+        _, masks = ours(maps, [DetDataSample()] * 2)  # this head reads nothing of a sample
         found = ours.segments(maps, images_B3HW.shape[2:])
         scores_BNS = ours.logits(found.embed_BND, words)
     assert expected.masks_queries_logits.std() > 0.01
     assert_close(found.mask_BNhw, expected.masks_queries_logits, **TOLERANCE)
     assert_close(scores_BNS, expected.class_queries_logits, **TOLERANCE)
+    assert len(masks) == len(every_layer) == 4
+    for ours_BNhw, theirs_BNhw in zip(masks, every_layer, strict=True):
+        assert_close(ours_BNhw, theirs_BNhw, **TOLERANCE)

@@ -7,14 +7,16 @@ from mask_head_parts import (
     CHANNELS,
     SIZE,
     WIDTH,
-    as_class_scores,
     features,
     label_maps,
     linear_settings,
+    long_truths,
     mask_former,
     mask_former_parts,
     their_config,
     truths,
+    with_words,
+    without_classes,
 )
 from mmdet.models.dense_heads import MaskFormerHead
 from mmdet.structures import DetDataSample
@@ -24,16 +26,9 @@ from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 from transformers import DetrConfig, MaskFormerConfig, MaskFormerForInstanceSegmentation, SwinConfig
 
-from vlm_dense.models import WordRows
-
 TOLERANCE = dict(rtol=1e-4, atol=1e-4)
 K = 5
 PADDED = [(64, 96), (40, 70)]
-
-
-def with_words(ours: torch.nn.Module, linear: torch.nn.Linear) -> WordRows:
-    rows_KD = as_class_scores(ours, linear)
-    return WordRows(rows_KD, torch.ones(len(rows_KD), dtype=torch.bool))
 
 
 @pytest.mark.parametrize('encoder', [False, True])
@@ -41,19 +36,19 @@ def test_masks_scores_and_losses_are_those_of_mmdet(encoder: bool) -> None:
     ours = mask_former(encoder, **linear_settings())
     config = their_config(ours, mask_former_parts(encoder), K)
     theirs = MaskFormerHead(**config, num_things_classes=2, num_stuff_classes=3)
-    take(ours, {name: value for name, value in theirs.state_dict().items() if 'cls_embed' not in name})
+    take(ours, without_classes(theirs))
     words, maps = with_words(ours, theirs.cls_embed), features()
     samples = [DetDataSample(metainfo=dict(batch_input_shape=SIZE, img_shape=size)) for size in PADDED]
     scores_LBNK, masks_LBNhw = theirs(maps, samples)
     found = ours.segments(maps, SIZE, PADDED)
     assert_close(found.mask_BNhw, masks_LBNhw[-1], **TOLERANCE)
     assert_close(ours.logits(found.embed_BND, words), scores_LBNK[-1], **TOLERANCE)
-    instances = truths(K)
-    for instance in instances:
-        instance.masks = instance.masks.long()
+    instances = long_truths(K)
     expected = theirs.loss_by_feat(scores_LBNK, masks_LBNhw, instances, [sample.metainfo for sample in samples])
     losses = ours.loss(maps, truths(K), words, SIZE, PADDED)
-    assert losses.keys() == expected.keys() == {f'{at}loss_{of}' for at in ('', 'd0.') for of in ('cls', 'mask', 'dice')}
+    assert (
+        losses.keys() == expected.keys() == {f'{at}loss_{of}' for at in ('', 'd0.') for of in ('cls', 'mask', 'dice')}
+    )
     for name, value in expected.items():
         assert_close(losses[name], value, **TOLERANCE)
 
@@ -61,7 +56,7 @@ def test_masks_scores_and_losses_are_those_of_mmdet(encoder: bool) -> None:
 def test_losses_are_those_of_mmseg() -> None:
     ours = mask_former(**linear_settings())
     theirs = SegMaskFormerHead(num_classes=K, **their_config(ours, mask_former_parts(), K))
-    take(ours, {name: value for name, value in theirs.state_dict().items() if 'cls_embed' not in name})
+    take(ours, without_classes(theirs))
     words, maps = with_words(ours, theirs.cls_embed), features()
     samples = []
     for label_HW in label_maps(K):
@@ -76,15 +71,11 @@ def test_losses_are_those_of_mmseg() -> None:
 
 def test_gradients_are_those_of_mmdet() -> None:
     ours = mask_former(**linear_settings())
-    theirs = MaskFormerHead(
-        **their_config(ours, mask_former_parts(), K), num_things_classes=K, num_stuff_classes=0
-    )
-    take(ours, {name: value for name, value in theirs.state_dict().items() if 'cls_embed' not in name})
+    theirs = MaskFormerHead(**their_config(ours, mask_former_parts(), K), num_things_classes=K, num_stuff_classes=0)
+    take(ours, without_classes(theirs))
     words, maps = with_words(ours, theirs.cls_embed), features()
     metas = [dict(batch_input_shape=SIZE, img_shape=SIZE)] * 2
-    instances = truths(K)
-    for instance in instances:
-        instance.masks = instance.masks.long()
+    instances = long_truths(K)
     outputs = theirs(maps, [DetDataSample(metainfo=meta) for meta in metas])
     sum(theirs.loss_by_feat(*outputs, instances, metas).values()).backward()
     sum(ours.loss(maps, truths(K), words, SIZE).values()).backward()
@@ -112,7 +103,7 @@ def test_masks_and_scores_are_those_of_transformers() -> None:
     for parameter in theirs.parameters():  # their own start leaves norms and biases at 0 and 1
         parameter.data.add_(torch.randn_like(parameter) * 0.05)
     ours = mask_former(**linear_settings(), in_channels=channels).eval()
-    assert CHANNELS != channels
+    assert channels != CHANNELS
     take(ours, renamed(theirs.state_dict(), MASK_FORMER))
     words = with_words(ours, theirs.class_predictor)
     images_B3HW = torch.randn(2, 3, 128, 64)
