@@ -1,50 +1,24 @@
 """Releases of ZegFormer, ZSSeg, OVSeg and FC-CLIP; each head's numbers are compared with the authors' formulas."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import detectron2_masks as theirs
 import pytest
 import torch
-from detectron2_masks import CHANNELS, EMBED, FEEDFORWARD, GROUPS, HEADS, LEVELS, QUERIES, SIDES, WIDTH
+from detectron2_masks import CHANNELS, EMBED, FEEDFORWARD, GROUPS, HEADS, LEVELS, QUERIES, WIDTH
 from mmdet.models.backbones import ResNet, SwinTransformer
-from mmdet.models.dense_heads import Mask2FormerHead, MaskFormerHead
-from mmdet.structures import DetDataSample
-from mmengine import ConfigDict
 from torch import Tensor, nn
 
-from vlm_dense.checkpoints import check_coverage
+from vlm_dense.checkpoints import check_coverage, load_state
 from vlm_dense.checkpoints.adapters import from_mask_release, is_mask_release, to_own_names
+from vlm_dense.engine.loading import fill_model
+from vlm_dense.models.heads.mask import OVMask2FormerHead, OVMaskFormerHead, Segments
 
 ATTENTION = dict(embed_dims=WIDTH, num_heads=HEADS, dropout=0.0, batch_first=True)
 FEED = dict(embed_dims=WIDTH, feedforward_channels=FEEDFORWARD, num_fcs=2, ffn_drop=0.0)
 POSITIONS = dict(num_feats=WIDTH // 2, normalize=True)
 NORM = dict(type='GN', num_groups=GROUPS)
-LOSSES = dict(loss_cls=ConfigDict(type='mmdet.CrossEntropyLoss', class_weight=None))
-
-
-class Embedding(nn.Module):
-    """What `vlm_dense.models.heads.mask.QueryEmbedding` keeps, and the sum of a query and its pooled mask."""
-
-    def __init__(self, layers: int, pooled: bool = False) -> None:
-        super().__init__()
-        parts: list[nn.Module] = []
-        for _ in range(layers - 1):
-            parts += [nn.Linear(WIDTH, WIDTH), nn.ReLU()]
-        self.layers = nn.Sequential(*parts, nn.Linear(WIDTH, EMBED))
-        self.pooled = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH)) if pooled else None
-
-    def forward(self, query_BNC: Tensor) -> Tensor:
-        return self.layers(query_BNC)
-
-
-def with_words(head: nn.Module, layers: int, pooled: bool = False) -> nn.Module:
-    """A head of mmdet with what names its masks by words, in the place of a number of classes."""
-    head.cls_embed = Embedding(layers, pooled)
-    extra = theirs.tree(learned_ED=nn.Parameter(torch.zeros(1, EMBED)))
-    head.classifier = theirs.tree(extra=extra)
-    if pooled:
-        head.classifier.scale = theirs.tree(log=nn.Parameter(torch.zeros(())))
-    return head.eval()
 
 
 def shared(layers: int) -> dict:
@@ -55,9 +29,12 @@ def shared(layers: int) -> dict:
         out_channels=WIDTH,
         num_queries=QUERIES,
         positional_encoding=POSITIONS,
-        transformer_decoder=ConfigDict(num_layers=layers, layer_cfg=layer, return_intermediate=True),
-        **LOSSES,
+        transformer_decoder=dict(num_layers=layers, layer_cfg=layer, return_intermediate=True),
     )
+
+
+def words(**changes: object) -> dict:
+    return dict(type='vlm_dense.EmbeddingClassifier', embed_dim=EMBED, background=None, void='learned', **changes)
 
 
 def our_mask_former(encoded: bool, layers: int = 2) -> nn.Module:
@@ -65,7 +42,8 @@ def our_mask_former(encoded: bool, layers: int = 2) -> nn.Module:
     if encoded:
         encoder = dict(num_layers=2, layer_cfg=dict(self_attn_cfg=ATTENTION, ffn_cfg=FEED))
         pixels.update(type='mmdet.TransformerEncoderPixelDecoder', encoder=encoder, positional_encoding=POSITIONS)
-    return with_words(MaskFormerHead(pixel_decoder=ConfigDict(pixels), **shared(2)), layers)
+    embedding = dict(num_layers=layers)
+    return OVMaskFormerHead(words(), pixel_decoder=pixels, query_embedding=embedding, **shared(2)).eval()
 
 
 def our_mask2former() -> nn.Module:
@@ -78,9 +56,13 @@ def our_mask2former() -> nn.Module:
         encoder=encoder,
         positional_encoding=POSITIONS,
     )
-    parts = shared(LEVELS + 1)
-    head = Mask2FormerHead(pixel_decoder=ConfigDict(pixels), num_transformer_feat_level=LEVELS, **parts)
-    return with_words(head, 3, pooled=True)
+    return OVMask2FormerHead(
+        words(learn_scale=True, temperature=0.07),
+        pixel_decoder=pixels,
+        query_embedding=dict(num_layers=3, pooled=True),
+        num_transformer_feat_level=LEVELS,
+        **shared(LEVELS + 1),
+    ).eval()
 
 
 def in_place(head: nn.Module, name: str = 'decode_head', **parts: nn.Module) -> nn.Module:
@@ -96,11 +78,9 @@ def fill(model: nn.Module, weights: Mapping[str, Tensor]) -> tuple[str, ...]:
     return coverage.unexpected
 
 
-def run(head: nn.Module, maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    size = (4 * SIDES[0], 4 * maps[0].shape[3])
-    sample = DetDataSample(metainfo=dict(batch_input_shape=size, img_shape=size))
+def run(head: nn.Module, maps: list[Tensor]) -> Segments:
     with torch.no_grad():
-        return head(maps, [sample] * len(maps[0]))
+        return head.segments(maps, (4 * maps[0].shape[2], 4 * maps[0].shape[3]))
 
 
 @pytest.mark.parametrize('encoded', [False, True])
@@ -118,9 +98,9 @@ def test_mask_former_computes_the_same(encoded: bool, layers: int) -> None:
     maps = theirs.pyramid()
     with torch.no_grad():
         embed, masks = theirs.run_mask_former(release, maps)
-    found_embed, found_masks = run(ours.decode_head, maps)
-    torch.testing.assert_close(found_embed[-1], embed, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(found_masks[-1], masks, rtol=1e-4, atol=1e-4)
+    found = run(ours.decode_head, maps)
+    torch.testing.assert_close(found.embed_BND, embed, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.mask_BNhw, masks, rtol=1e-4, atol=1e-4)
 
 
 def test_mask2former_computes_the_same() -> None:
@@ -133,17 +113,12 @@ def test_mask2former_computes_the_same() -> None:
     }
     assert fill(ours, weights) == ()
     assert head.classifier.scale.log.item() == pytest.approx(2.7)
-    maps, kept = theirs.pyramid(), {}
-    head.cls_embed.forward = lambda query_BNC: query_BNC
-    head.pixel_decoder.register_forward_hook(lambda _, __, made: kept.update(features=made[0]))
+    maps = theirs.pyramid()
     with torch.no_grad():
         embed, masks = theirs.run_mask2former(release, maps)
-        query, found_masks = run(head, maps)
-        inside = (found_masks[-1] > 0).float()
-        mean = torch.einsum('bnhw,bchw->bnc', inside, kept['features']) / (inside.sum((2, 3)) + 1e-8)[..., None]
-        found_embed = head.cls_embed.layers(head.cls_embed.pooled(mean) + query[-1])
-    torch.testing.assert_close(found_masks[-1], masks, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(found_embed, embed, rtol=1e-4, atol=1e-4)
+    found = run(head, maps)
+    torch.testing.assert_close(found.mask_BNhw, masks, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.embed_BND, embed, rtol=1e-4, atol=1e-4)
 
 
 def test_names_of_older_files() -> None:
@@ -276,3 +251,15 @@ def test_recognised_once() -> None:
     assert to_own_names(weights, ['mask_head.query_embed.weight']).keys() == {
         name.replace('decode_head.', 'mask_head.') for name in found
     }
+
+
+@pytest.mark.parametrize('name', ['decode_head', 'mask_head'])
+def test_files_are_read_for_segmentors_and_detectors(tmp_path: Path, name: str) -> None:
+    release = theirs.mask_former(True)
+    weights = release.state_dict() | {'clip_adapter.non_object_embedding': torch.randn(1, EMBED)}
+    torch.save(dict(model=weights, iteration=7), tmp_path / 'release.pth')
+    model, again = (in_place(our_mask_former(True), name) for _ in range(2))
+    assert load_state(model, tmp_path / 'release.pth', strict=True).unexpected == ()
+    assert fill_model(again, dict(model=weights), 'the release', whole=True).is_complete
+    queries = weights['sem_seg_head.predictor.query_embed.weight']
+    assert all(torch.equal(getattr(one, name).query_embed.weight, queries) for one in (model, again))
