@@ -36,7 +36,7 @@ UNUSED: Rules = (
         "the CLIP that names regions; name this file as 'pretrained' of the region reader's tower",
     ),
     (r'_?region_clip_adapter\.', 'the CLIP that names regions, in a second copy with prompts of its own'),
-    (r'clip_adapter\.prompt_learner\.', 'learned prompts; words come from the text bank'),
+    (r'clip_adapter\.prompt_learner\.', 'learned prompts; the text bank writes prompts as its config says'),
     (r'sem_seg_head\.predictor\.class_embed\.', 'the scores of fixed classes; words come from the text bank'),
     (r'sem_seg_head\.predictor\.logit_scale$', "a constant; set the classifier's temperature"),
     (r'criterion\.|(clip_adapter\.)?pixel_(mean|std)$', 'constants of training and of pictures'),
