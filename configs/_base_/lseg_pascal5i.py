@@ -12,9 +12,7 @@ episodes = dict(
 tested = dict(draw='cycle', data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'), **episodes)
 
 train_dataloader = dict(
-    dataset=dict(
-        part='trn', data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClassAug'), **episodes
-    )
+    dataset=dict(part='trn', data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClassAug'), **episodes)
 )
 val_dataloader = dict(dataset=tested)
 test_dataloader = dict(dataset=tested)

@@ -200,7 +200,7 @@ def test_errors_name_place_and_remedy(root: Path, tmp_path: Path) -> None:
         pascal(root, fold=0, ann_file='ImageSets/Segmentation')
     with pytest.raises(MissingFileError, match=r'holds no lists fold\*\.txt'):
         pascal(root, fold=0, ann_file='ImageSets/Segmentation', part='trn')
-    with pytest.raises(MissingFileError, match='folder .*gone does not exist'):
+    with pytest.raises(MissingFileError, match=r'folder .*gone does not exist'):
         fss(root, data_prefix=dict(img_path='gone', seg_map_path='maps'))
     (tmp_path / 'twice.txt').write_text('acorn\nacorn\n')
     with pytest.raises(DataError, match='names a folder twice'):

@@ -118,7 +118,7 @@ def test_the_figures_of_every_class_are_written(tmp_path: Path) -> None:
 def test_errors_name_the_picture_and_the_remedy() -> None:
     (sample,) = episodes(1)
     for key in ('phrases', 'episodes'):
-        with pytest.raises(ConfigError, match='0__cat brings no two phrases .*evaluate a vlm_dense.FoldEpisodes'):
+        with pytest.raises(ConfigError, match=r'0__cat brings no two phrases .*evaluate a vlm_dense\.FoldEpisodes'):
             evaluate([{name: value for name, value in sample.items() if name != key}])
     with pytest.raises(ConfigError, match=r'0__cat was not asked for its class .*AttachVocabulary'):
         evaluate([dict(sample, vocabulary=Vocabulary.from_words(['dog', 'sky']))])

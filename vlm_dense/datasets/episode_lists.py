@@ -81,9 +81,7 @@ def read_pairs(path: Path, num_classes: int, remedy: str) -> list[Pair]:
     return pairs
 
 
-def draw_episodes(
-    pairs: Sequence[Pair], draw: Draw, count: int, seed: int, numbers: Sequence[int]
-) -> dict[Pair, int]:
+def draw_episodes(pairs: Sequence[Pair], draw: Draw, count: int, seed: int, numbers: Sequence[int]) -> dict[Pair, int]:
     """How often each pair is asked, in the order of the pairs' first places.
 
     An episode of HSNet's has support pictures too, which a model that reads words does not look at; so an episode is
@@ -104,7 +102,9 @@ def draw_episodes(
         DataError: If a class is to be drawn that the list lacks.
     """
     if draw not in ('all', 'cycle', 'classes') or count < 1:
-        raise ConfigError(f"draw='{draw}', episodes={count}: write 'all', 'cycle' or 'classes', and at least 1 episode.")
+        raise ConfigError(
+            f"draw='{draw}', episodes={count}: write 'all', 'cycle' or 'classes', and at least 1 episode."
+        )
     if draw == 'all':
         return dict.fromkeys(pairs, 1)
     if draw == 'cycle':

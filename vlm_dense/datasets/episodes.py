@@ -74,8 +74,7 @@ class FoldEpisodes(Episodes):
     Source: PASCAL-5i (OSLSM, arXiv:1709.03410) and COCO-20i (FWB, arXiv:1909.13140) with the lists and the counting of
     HSNet (arXiv:2104.01538), asked without support pictures as LSeg does (arXiv:2201.03546, Sec. 4.1). ``ann_file`` is
     the folder with the lists ``{trn,val}/fold{0..3}.txt``, see `vlm_dense.datasets.episode_lists`. Training takes every
-    listed pair whose class is not of the fold, whichever file lists it; pixels of the fold's classes are "others" there,
-    so that nothing of them is learned.
+    listed pair whose class is not of the fold, whichever file lists it; the fold's classes are "others" there.
 
     Args:
         vocabulary: The words of all classes in the order of their numbers, which begin at 1 in the label maps; anything
@@ -131,7 +130,7 @@ class FoldEpisodes(Episodes):
         if not files:
             raise MissingFileError(f'folder {folder} holds no lists {PART_FILES}; {self.remedy}')
         listed = [pair for file in files for pair in read_pairs(file, len(self.vocabulary), self.remedy)]
-        pairs = [pair for pair in dict.fromkeys(listed) if pair.number in self.numbers]
+        pairs = [pair for pair in listed if pair.number in self.numbers]
         if not pairs:
             raise DataError(f'the lists in {folder} have no class of fold {self.fold}; {self.remedy}')
         return pairs

@@ -43,7 +43,8 @@ def list_folds(
     """
     for part in _parts(work, 'val', 'trn'):
         targets = [work.root / lists / part / f'fold{fold}.txt' for fold in range(FOLDS)]
-        if all([take_official(work, f'{benchmark}/{part}/{target.name}', target) for target in targets]):
+        there = [take_official(work, f'{benchmark}/{part}/{target.name}', target) for target in targets]
+        if all(there):
             continue
         map_of = {name: work.root / maps[part] / f'{name}.png' for name in names(work, part)}
         facts = work.facts.of(map_of.values(), 'labels')
@@ -67,7 +68,8 @@ def list_folders(work: Workplace, lists: str, pictures: str) -> None:
     tells (``fss_test_set.txt`` of HKUSTCV/FSS-1000, and HSNet's ``test.txt``).
     """
     targets = {part: work.root / lists / f'{part}.txt' for part in (*SHARES, 'trn')}
-    if all([take_official(work, f'fss/{part}.txt', target) for part, target in targets.items()]):
+    there = [take_official(work, f'fss/{part}.txt', target) for part, target in targets.items()]
+    if all(there):
         return
     folders = sorted({name.split('/')[0] for name in names_in(work.root / pictures, '.jpg')})
     mixed = [folders[row] for row in np.random.RandomState(FOLDERS_SEED).permutation(len(folders))]

@@ -43,7 +43,7 @@ def convert_coco_2014(work: Workplace) -> None:
     """Write label maps of COCO 2014, 0 for nothing and 1..80 for the classes, for pictures that have none.
 
     HSNet publishes such maps; where they lie in place they stay. Ours are drawn from ``instances_*.json``: groups
-    (``iscrowd``) first, then objects from the largest to the smallest, so that what lies in front mostly stays in sight.
+    (``iscrowd``) first, then objects from the largest to the smallest, so that small ones stay in sight.
     """
     for part in ('val', 'trn') if work.train else ('val',):
         folder = COCO_PARTS[part]
@@ -62,7 +62,9 @@ def convert_fss(work: Workplace) -> None:
 
 def names_of_voc(work: Workplace, part: str) -> list[str]:
     """Pictures of VOC's val list, or of the enlarged training part."""
-    return (listed_names(work, f'{VOC_LISTS}/val.txt') or []) if part == 'val' else names_in(work.root / SBD_MAPS, '.png')
+    return (
+        (listed_names(work, f'{VOC_LISTS}/val.txt') or []) if part == 'val' else names_in(work.root / SBD_MAPS, '.png')
+    )
 
 
 def names_of_coco(work: Workplace, part: str) -> list[str]:
@@ -133,5 +135,3 @@ def _read_sbd(path: Path) -> np.ndarray:
         return loadmat(path)['GTcls']['Segmentation'][0, 0].astype(np.uint8)
     except (KeyError, ValueError, IndexError) as error:
         raise DataError(f'{path} holds no GTcls.Segmentation ({error}); get the official archive again.') from error
-
-

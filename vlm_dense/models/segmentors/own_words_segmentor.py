@@ -58,4 +58,5 @@ class OwnWordsSegmentor(OVEncoderDecoder):
 
 def _picture(pixels: Pixels, row: int) -> Pixels:
     """One picture of a batch."""
-    return Pixels(*(None if map_BChw is None else map_BChw[row : row + 1] for map_BChw in pixels))
+    gate_B1hw = pixels.gate_B1hw
+    return Pixels(pixels.dense_BDhw[row : row + 1], None if gate_B1hw is None else gate_B1hw[row : row + 1])
