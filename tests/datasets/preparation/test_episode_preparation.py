@@ -47,6 +47,16 @@ def test_training_maps_are_vocs_where_it_has_them_and_none_is_of_a_test_picture(
     assert set(np.unique(read(folder / f'{VOC_SBD[1]}.png'))) == set(np.unique(voc_map(1, 4))) - {255}
 
 
+def test_maps_of_test_pictures_beside_those_of_training_are_not_learned(place):
+    made = place('pascal5i')
+    folder = made.root / VOC / 'SegmentationClassAug'
+    folder.mkdir(parents=True)
+    Image.fromarray(voc_map(0)).save(folder / f'{VOC_VAL[0]}.png')
+    assert made.prepare(train=True).good
+    listed = [line for fold in range(4) for line in pairs(made.root / LISTS / f'trn/fold{fold}.txt')]
+    assert {line.split('__')[0] for line in listed} == {VOC_TRAIN, *VOC_SBD}
+
+
 @pytest.mark.parametrize('archives_first', [True, False])
 def test_official_lists_are_taken_and_replace_our_own(place, archives_first):
     made = place('pascal5i')
@@ -100,6 +110,9 @@ def test_maps_that_lie_in_place_stay(place):
     assert made.prepare().good
     assert (read(target) == 5).all()
     assert len(list(target.parent.iterdir())) == len(COCO_VAL)
+    (made.root / 'coco/val2014/COCO_val2014_000000000001.jpg').write_bytes(b'')
+    (defect,) = made.prepare().defects
+    assert str(defect).startswith(f'{made.root}/coco/val2014/COCO_val2014_000000000001.jpg: has no entry in coco/annot')
 
 
 def test_fss_masks_become_maps_and_folders_are_shared_out(place):

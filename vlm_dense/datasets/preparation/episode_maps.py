@@ -61,10 +61,9 @@ def convert_fss(work: Workplace) -> None:
 
 
 def names_of_voc(work: Workplace, part: str) -> list[str]:
-    """Pictures of VOC's val list, or of the enlarged training part."""
-    return (
-        (listed_names(work, f'{VOC_LISTS}/val.txt') or []) if part == 'val' else names_in(work.root / SBD_MAPS, '.png')
-    )
+    """Pictures of VOC's val list, or of the enlarged training part, whose folder may hold maps of that list too."""
+    val = listed_names(work, f'{VOC_LISTS}/val.txt') or []
+    return val if part == 'val' else sorted(set(names_in(work.root / SBD_MAPS, '.png')) - set(val))
 
 
 def names_of_coco(work: Workplace, part: str) -> list[str]:
@@ -104,6 +103,8 @@ def _draw_coco(work: Workplace, ann: str, target: Path, lacking: set[str]) -> No
     for entry in document['annotations']:
         objects_of[entry['image_id']].append(entry)
     image_of = {Path(image['file_name']).stem: image for image in document['images']}
+    strays = [work.root / 'coco' / target.name / f'{name}.jpg' for name in sorted(lacking - set(image_of))]
+    work.report.defect_each(f'has no entry in {ann}', strays, work.remedy)
     written = 0
     for name in sorted(lacking & set(image_of)):
         try:
