@@ -48,6 +48,26 @@ def _quick_collections() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope='module', autouse=True)
+def _no_scope_leaves_a_file() -> Iterator[None]:
+    """mmengine's default scope, which building a model or a runner may set, is not there in the next file."""
+    from mmengine.registry import DefaultScope
+
+    yield
+    DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_scope_leaves_a_test(_no_scope_leaves_a_file: None) -> Iterator[None]:
+    """Nor in the next test, but for one that a fixture of the whole file sets."""
+    from mmengine.registry import DefaultScope
+
+    before = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> Iterator[None]:
     import torch
@@ -72,4 +92,15 @@ def pictures_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compose_pictures(out, PictureRequest(source='drawn', seed=0, train=8, val=4, test=6, size=192))
     pictures = sorted((out / 'train' / 'images').iterdir())[:4]
     save_file(mean_features(ImageNetTower(), pictures), out / 'center.safetensors')
+    return root
+
+
+@pytest.fixture(scope='session')
+def grounding_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small versions of the data sets that GLIP's recipes train on and are tested on."""
+    from recipe_data import write_boxes_data, write_grounding_data
+
+    root = tmp_path_factory.mktemp('grounding')
+    write_boxes_data(root)
+    write_grounding_data(root)
     return root

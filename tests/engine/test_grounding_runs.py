@@ -14,7 +14,6 @@ import torch
 from bert_parts import WIDTH, tiny_bert
 from mmengine.config import Config
 from mmengine.runner import loops
-from recipe_data import write_boxes_data, write_grounding_data
 from recipe_runs import recipe_run
 from recipes import ROOT, SIDE
 from test_killed_runs import KillHook
@@ -33,14 +32,6 @@ MODEL = dict(
 )
 
 
-@pytest.fixture(scope='module')
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('glip')
-    write_boxes_data(folder)
-    write_grounding_data(folder)
-    return folder
-
-
 def run_of(root: Path, work_dir: Path, **options: object) -> Config:
     """With the dropout of fusion, which the config does not name, and averaged weights."""
     cfg = recipe_run('glipv2_swin_t.py', root, work_dir, 1)
@@ -50,17 +41,19 @@ def run_of(root: Path, work_dir: Path, **options: object) -> Config:
     return cfg
 
 
-def test_killed_and_resumed_equals_uninterrupted(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_and_resumed_equals_uninterrupted(
+    grounding_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Prompts, masked words, contrasted regions, dropout and averages go on where they were."""
     # mmengine waits two seconds at the end of every epoch.
     monkeypatch.setattr(loops, 'time', SimpleNamespace(sleep=lambda seconds: None))
-    whole = in_processes(train, run_of(root, tmp_path / 'whole'))
-    killed = run_of(root, tmp_path / 'killed')
+    whole = in_processes(train, run_of(grounding_root, tmp_path / 'whole'))
+    killed = run_of(grounding_root, tmp_path / 'killed')
     killed.custom_hooks.append(dict(type=KillHook.__name__, step=KILLED_AT))
     with pytest.raises(ProcessExitedException, match='SIGKILL'):
         in_processes(train, killed)
     time.sleep(1)  # the folder of a log is named by the second
-    resumed = in_processes(train, run_of(root, tmp_path / 'killed', resume=True))
+    resumed = in_processes(train, run_of(grounding_root, tmp_path / 'killed', resume=True))
     expected, found = logged(tmp_path / 'whole'), logged(tmp_path / 'killed')
     assert len(expected) == STEPS
     assert {'loss', 'masked_words.loss_mlm', 'contrast.loss'} <= set(expected[0])
@@ -69,7 +62,7 @@ def test_killed_and_resumed_equals_uninterrupted(root: Path, tmp_path: Path, mon
 
 
 @pytest.mark.slow
-def test_the_script_trains_the_large_model_with_two_processes(root: Path, tmp_path: Path) -> None:
+def test_the_script_trains_the_large_model_with_two_processes(grounding_root: Path, tmp_path: Path) -> None:
     """As a user calls it, with tiny data in ./data and small sizes on the command line."""
     if 0 < torch.cuda.device_count() < 2:
         pytest.skip('needs no GPU or two')
@@ -83,7 +76,7 @@ def test_the_script_trains_the_large_model_with_two_processes(root: Path, tmp_pa
     command = ['bash', str(ROOT / 'tools/dist_train.sh'), str(ROOT / 'configs/glip_swin_l.py'), '2']
     done = subprocess.run(
         [*command, '--work-dir', str(tmp_path), '--cfg-options', *options],
-        cwd=root,
+        cwd=grounding_root,
         env=dict(os.environ, PYTHON=sys.executable),
         capture_output=True,
         text=True,

@@ -16,7 +16,6 @@ import torch
 from mmdet.models.task_modules.samplers import RandomSampler
 from mmdet.registry import TASK_UTILS
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from torch import Tensor
 from torch.multiprocessing.spawn import start_processes
 from torch.nn import functional
@@ -219,17 +218,15 @@ def unique_name() -> str:
 
 def train(cfg: Config) -> dict[str, Tensor]:
     """Train in this process; the final weights."""
-    with DefaultScope.overwrite_default_scope(None):
-        runner = build_runner(cfg)
-        runner.train()
+    runner = build_runner(cfg)
+    runner.train()
     model = getattr(runner.model, 'module', runner.model)
     return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
 
 
 def evaluate(cfg: Config) -> dict[str, float]:
     """Evaluate in this process."""
-    with DefaultScope.overwrite_default_scope(None):
-        return build_runner(cfg).test()
+    return build_runner(cfg).test()
 
 
 def logged(work_dir: Path, ending: str = 'loss') -> list[dict[str, float]]:

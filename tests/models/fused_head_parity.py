@@ -10,17 +10,15 @@ from pathlib import Path
 import torch
 from grounding_parts import (
     METAS,
-    ours,
     prompt_of,
     pyramid,
-    scatter_weights,
     texts,
     their_samples,
     their_text,
-    theirs,
     trimmed,
     truths,
     twice,
+    with_same_weights,
 )
 from mmengine.registry import init_default_scope
 
@@ -28,10 +26,7 @@ from mmengine.registry import init_default_scope
 def main(folder: Path) -> None:
     torch.manual_seed(0)
     init_default_scope('mmdet')
-    other = theirs(folder, fuse=True).eval()
-    scatter_weights(other)
-    head = ours(fuse=True).eval()
-    head.load_state_dict(other.state_dict(), strict=True)
+    head, other = with_same_weights(folder, fuse=True)
     differences: dict[str, float] = {'detections': 0, 'boxes': 0.0, 'scores': 0.0, 'labels': 0}
     maps, text = pyramid(), texts((12,))
     with torch.no_grad():

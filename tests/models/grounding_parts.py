@@ -98,6 +98,15 @@ def pyramid(batch: int = 2, width: int = 256) -> list[Tensor]:
     return [torch.randn(batch, width, *size) for size in SIZES]
 
 
+def with_same_weights(folder: Path, fuse: bool, **settings: Any) -> tuple[nn.Module, nn.Module]:
+    """Our head and mmdet's, for testing."""
+    expected = theirs(folder, fuse=fuse, **settings)
+    scatter_weights(expected)
+    found = ours(fuse=fuse, **settings)
+    found.load_state_dict(expected.state_dict(), strict=True)
+    return found.eval(), expected.eval()
+
+
 def texts(lengths: tuple[int, ...] = (12, 9)) -> TextTokens:
     """Random texts of these many tokens."""
     is_token_BL = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]

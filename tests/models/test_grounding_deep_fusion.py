@@ -18,17 +18,15 @@ from grounding_parts import (
     METAS,
     TOKENS_OF_WORDS,
     assert_same_detections,
-    ours,
     prompt_of,
     pyramid,
-    scatter_weights,
     texts,
     their_samples,
     their_text,
-    theirs,
     trimmed,
     truths,
     twice,
+    with_same_weights,
 )
 from mmdet.models.dense_heads import atss_vlfusion_head
 from mmengine.registry import init_default_scope
@@ -59,12 +57,8 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, nn.Modul
     init_default_scope('mmdet')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(atss_vlfusion_head, 'BertEncoderLayer', TheirTextLayer)
-        other = theirs(tmp_path_factory.mktemp('bert'), fuse=True, max_per_img=12).eval()
-    torch.manual_seed(0)
-    scatter_weights(other)
-    head = ours(fuse=True, max_per_img=12).eval()
-    head.load_state_dict(other.state_dict(), strict=True)
-    return head, other
+        torch.manual_seed(0)
+        return with_same_weights(tmp_path_factory.mktemp('bert'), fuse=True, max_per_img=12)
 
 
 def test_several_prompts_give_the_best_of_what_mmdet_gives_for_each(heads: tuple[nn.Module, nn.Module]) -> None:

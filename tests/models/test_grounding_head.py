@@ -10,15 +10,14 @@ from grounding_parts import (
     ours,
     prompt_of,
     pyramid,
-    scatter_weights,
     shared_config,
     texts,
     their_samples,
     their_text,
-    theirs,
     trimmed,
     truths,
     twice,
+    with_same_weights,
 )
 from mmengine.registry import init_default_scope
 from torch import nn
@@ -38,11 +37,7 @@ def _scope() -> None:
 
 
 def pair(folder: Path, **test: object) -> tuple[nn.Module, nn.Module]:
-    expected = theirs(folder, fuse=False, width=WIDTH, **test)
-    scatter_weights(expected)
-    found = ours(fuse=False, width=WIDTH, **test)
-    found.load_state_dict(expected.state_dict(), strict=True)
-    return found.eval(), expected.eval()
+    return with_same_weights(folder, fuse=False, width=WIDTH, **test)
 
 
 @pytest.mark.parametrize('rescale', [True, False])

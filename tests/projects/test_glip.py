@@ -13,7 +13,6 @@ from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmengine.structures import InstanceData
-from recipe_data import write_boxes_data, write_grounding_data
 from recipes import CONFIGS, tiny_recipe
 
 from vlm_dense.apis import Finder
@@ -42,14 +41,6 @@ MIXTURES = {
         'cap24m': 24_000,
     },
 }
-
-
-@pytest.fixture(scope='module')
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('glip')
-    write_boxes_data(folder)
-    write_grounding_data(folder)
-    return folder
 
 
 @pytest.mark.parametrize('name', FULL_SIZE)
@@ -84,8 +75,8 @@ def test_settings_are_those_of_mmdet() -> None:
     assert {key: value for key, value in model.test_cfg.items() if key != 'words_per_prompt'} == settings.test_cfg
 
 
-def test_rates_and_decay_of_pretraining(root: Path) -> None:
-    config = tiny_recipe('glip_swin_t.py', root)
+def test_rates_and_decay_of_pretraining(grounding_root: Path) -> None:
+    config = tiny_recipe('glip_swin_t.py', grounding_root)
     model = MODELS.build(config.model)
     names = {id(parameter): key for key, parameter in model.named_parameters()}
     groups = build_optim_wrapper(model, config.optim_wrapper).optimizer.param_groups
@@ -112,9 +103,9 @@ def test_mixtures(name: str) -> None:
 
 
 @pytest.mark.parametrize('name', ['glip_swin_t_a.py', 'glip_swin_t_lvis.py'])
-def test_long_vocabularies_fit_a_training_prompt(name: str, root: Path) -> None:
+def test_long_vocabularies_fit_a_training_prompt(name: str, grounding_root: Path) -> None:
     """85 of Objects365's 365 names nearly always fit beside those that are there; of LVIS' longer ones about 70."""
-    config = tiny_recipe(name, root)
+    config = tiny_recipe(name, grounding_root)
     words = Vocabulary.from_dataset('objects365_v1' if '_a' in name else 'lvis_v1').words
     settings = dict(config.train_dataloader.dataset.pipeline[-1], vocabulary=words, full=1.0)
     step = TRANSFORMS.build(settings)
@@ -132,16 +123,15 @@ def test_long_vocabularies_fit_a_training_prompt(name: str, root: Path) -> None:
     assert max(numbers) <= 90
 
 
-def test_a_short_pretraining_on_names_and_captions(root: Path, tmp_path: Path) -> None:
-    config = tiny_recipe('glip_swin_t.py', root)
+def test_a_short_pretraining_on_names_and_captions(grounding_root: Path, tmp_path: Path) -> None:
+    config = tiny_recipe('glip_swin_t.py', grounding_root)
     for part in ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator'):
         config.pop(part)
     config.train_cfg = dict(type='IterBasedTrainLoop', max_iters=20)
     config.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False)
     config.optim_wrapper.optimizer.lr, config.param_scheduler, config.custom_hooks = 1e-3, None, []
     config.work_dir, config.log_level, config.randomness = str(tmp_path), 'WARNING', dict(seed=1)
-    with DefaultScope.overwrite_default_scope(None):
-        runner = build_runner(config)
+    runner = build_runner(config)
     model, data = runner.model, DATASETS.build(config.train_dataloader.dataset)
     # A picture with names, one of GoldG, and one of a shard, twice the same.
     np.random.seed(0)
@@ -181,8 +171,8 @@ def test_the_large_models_decay_drops_before_its_rate() -> None:
     assert seen == pytest.approx([0.01, 0.01, 0.001, 0.0001])
 
 
-def test_finder_answers_with_the_callers_words(root: Path) -> None:
-    config = tiny_recipe('glip_swin_t_lvis.py', root)
+def test_finder_answers_with_the_callers_words(grounding_root: Path) -> None:
+    config = tiny_recipe('glip_swin_t_lvis.py', grounding_root)
     finder = Finder(config)
     words = ['tv (monitor)', 'traffic_light', 'кошка']
     found = finder.detect(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8), words)
@@ -190,8 +180,8 @@ def test_finder_answers_with_the_callers_words(root: Path) -> None:
     assert len(found.words) > 3
 
 
-def test_flickr_samples_bring_their_sentence(root: Path) -> None:
-    config = tiny_recipe('glip_swin_t_flickr30k.py', root)
+def test_flickr_samples_bring_their_sentence(grounding_root: Path) -> None:
+    config = tiny_recipe('glip_swin_t_flickr30k.py', grounding_root)
     dataset = DATASETS.build(config.test_dataloader.dataset)
     picture = pseudo_collate([dataset[0], dataset[1]])
     sample = picture['data_samples'][0]
@@ -207,12 +197,12 @@ def test_flickr_samples_bring_their_sentence(root: Path) -> None:
 
 
 @pytest.mark.parametrize('protocol', ['lvis_minival_fixed', 'flickr30k', 'odinw13', 'coco'])
-def test_protocols_take_the_recipe(protocol: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_protocols_take_the_recipe(protocol: str, grounding_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = Config.fromfile(CONFIGS / 'glip_swin_t.py')
     monkeypatch.setattr('vlm_dense.engine.protocol_runs.settings._base_of', lambda _: frozenset())
     monkeypatch.setattr(
         'vlm_dense.engine.protocol_runs.settings._build', lambda *_: Vocabulary.from_words(['cat', 'dog'])
     )
-    set_protocol(config, find_protocol(protocol), str(root / 'out'), str(root / 'data'))
+    set_protocol(config, find_protocol(protocol), str(grounding_root / 'out'), str(grounding_root / 'data'))
     steps = [step['type'] for step in config.test_dataloader.dataset.pipeline]
     assert steps == ['LoadImageFromFile', 'FixScaleResize', 'PackDetInputs', 'vlm_dense.AttachVocabulary']

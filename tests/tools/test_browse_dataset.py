@@ -9,7 +9,6 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
-from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 from PIL import Image
@@ -32,12 +31,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for write in (write_ade20k_data, write_boxes_data, write_coco_stuff_data, write_phrasecut_data):
         write(root)
     return root
-
-
-@pytest.fixture(autouse=True)
-def _own_scope():
-    with DefaultScope.overwrite_default_scope(None):
-        yield
 
 
 def write_config(recipe: str, root: Path) -> Path:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from miniatures import provide
 from mmdet.evaluation.metrics.lvis_metric import LVISFixedAPMetric
-from mmengine.registry import DefaultScope
 from recipe_data import write_boxes_data, write_grounding_data
 from recipes import tiny_recipe
 
@@ -20,12 +19,6 @@ from vlm_dense.text.vocabulary import Vocabulary
 
 # As GLIP is measured: 40 names to a prompt, and no limit per picture.
 UNLIMITED = ['model.test_cfg.max_per_img=-1', 'model.test_cfg.nms_pre=1000', 'model.test_cfg.words_per_prompt=40']
-
-
-@pytest.fixture(autouse=True)
-def _no_scope():
-    with DefaultScope.overwrite_default_scope(None):
-        yield
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmengine.registry import DefaultScope
 from PIL import Image
 
 from vlm_dense.cli.main import main
@@ -49,8 +48,6 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _beside_the_pictures(pictures_root: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(pictures_root)
     monkeypatch.delenv('VLM_DENSE_DEBUG', raising=False)
-    with DefaultScope.overwrite_default_scope(None):
-        yield
 
 
 def arguments(data_root: Path, out: Path) -> list[str]:
@@ -61,7 +58,7 @@ def arguments(data_root: Path, out: Path) -> list[str]:
 @pytest.fixture(scope='module')
 def measured(data_root: Path, tmp_path_factory: pytest.TempPathFactory, pictures_root: Path) -> Path:
     out = tmp_path_factory.mktemp('measured')
-    with pytest.MonkeyPatch.context() as patch, DefaultScope.overwrite_default_scope(None):
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(pictures_root)
         assert run_testing(arguments(data_root, out)) == 0
     return out

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.registry import DefaultScope
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from tiny_runs import DETECTOR, SEGMENTOR, SIZE, WORDS, unique_name, write_config, write_pictures
@@ -53,18 +52,15 @@ def folder(tmp_path_factory):
 def _own_place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv('VLM_DENSE_DEBUG', raising=False)
-    with DefaultScope.overwrite_default_scope(None):
-        yield
 
 
 @pytest.fixture(scope='module')
 def trained(folder):
     """Checkpoints after two steps."""
-    with DefaultScope.overwrite_default_scope(None):
-        for name in ('detector', 'segmentor'):
-            work_dir = str(folder / f'trained_{name}')
-            options = ['--cfg-options', 'train_cfg.max_iters=2']
-            assert run_training([str(folder / f'{name}.py'), '--work-dir', work_dir, *options]) == 0
+    for name in ('detector', 'segmentor'):
+        work_dir = str(folder / f'trained_{name}')
+        options = ['--cfg-options', 'train_cfg.max_iters=2']
+        assert run_training([str(folder / f'{name}.py'), '--work-dir', work_dir, *options]) == 0
     return {name: str(folder / f'trained_{name}' / 'iter_2.pth') for name in ('detector', 'segmentor')}
 
 

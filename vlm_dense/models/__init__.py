@@ -10,9 +10,10 @@ from vlm_dense.models import (
     losses,
     necks,
     proposals,
+    regions,
     segmentors,
 )
-from vlm_dense.models.classifiers import EmbeddingClassifier, LinearClassifier, score_ensemble
+from vlm_dense.models.classifiers import EmbeddingClassifier, LinearClassifier, ScoreFusion, calibrate
 from vlm_dense.models.detectors import GroundingDetector, OVTwoStageDetector
 from vlm_dense.models.requests import WordRows, vocabulary_of, words_of
 
@@ -24,8 +25,10 @@ __all__ = [
     'GroundingDetector',
     'LinearClassifier',
     'OVTwoStageDetector',
+    'ScoreFusion',
     'WordRows',
     'branches',
+    'calibrate',
     'decode_heads',
     'detectors',
     'heads',
@@ -33,7 +36,7 @@ __all__ = [
     'losses',
     'necks',
     'proposals',
-    'score_ensemble',
+    'regions',
     'segmentors',
     'vocabulary_of',
     'words_of',
