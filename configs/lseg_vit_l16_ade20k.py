@@ -3,43 +3,14 @@
 Weights of the backbone: see projects/lseg/README.md.
 """
 
-_base_ = ['_base_/segmentation_runtime.py', '_base_/ade20k.py']
+_base_ = ['_base_/segmentation_runtime.py', '_base_/ade20k.py', '_base_/lseg_vit_l16.py']
 custom_imports = dict(imports=['projects.lseg'])
 crop_size = (480, 480)
 word_file = '{{fileDirname}}/../vlm_dense/datasets/vocabularies/ade20k.json'
 words = dict(file=word_file, base=word_file)  # training shows them all
 
 model = dict(
-    type='vlm_dense.OVEncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor', mean=[127.5] * 3, std=[127.5] * 3, bgr_to_rgb=True, size=crop_size
-    ),
-    backbone=dict(
-        type='vlm_dense.TowerBackbone',
-        tower=dict(
-            type='vlm_dense.TimmTower',
-            name='vit_large_patch16_384',
-            pretrained='vit_large_patch16_384.safetensors',
-            taps=(5, 11, 17, 23),
-            interpolation='bilinear',
-        ),
-        class_token=True,
-        tune='all',
-    ),
-    decode_head=dict(
-        type='vlm_dense.DPTPixelHead',
-        in_channels=1024,
-        embed_dim=512,
-        # The scale 1/0.07 is a constant in the authors' code: not trained, not in their checkpoints.
-        classifier=dict(type='vlm_dense.EmbeddingClassifier', embed_dim=512, temperature=0.07, background=None),
-        refine=dict(type='vlm_dense.SpatialBlock', kind='bottleneck', depth=2),
-        upsample=2,
-    ),
-    text_bank=dict(
-        type='vlm_dense.TextBank',
-        encoder=dict(type='vlm_dense.OpenClipTextEncoder', name='ViT-B-32-quickgelu', pretrained='openai'),
-        prompt='name',
-    ),
+    decode_head=dict(refine=dict(type='vlm_dense.SpatialBlock', kind='bottleneck', depth=2)),
     test_cfg=dict(mode='slide', crop_size=crop_size, stride=(320, 320)),
 )
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from miniatures import provide
 from PIL import Image
 from recipes import ROOT, SIDE, tiny_recipe
 from shard_parts import write_shard
 
+from vlm_dense.datasets.preparation import prepare
 from vlm_dense.registry import DATASETS
 from vlm_dense.text.vocabulary import Vocabulary
 
@@ -115,6 +117,15 @@ def write_coco_stuff_data(root: Path) -> None:
         labels[:11] = 255
         Image.fromarray(picture).save(pictures / f'{number}.jpg')
         Image.fromarray(labels).save(maps / f'{number}_labelTrainIds.png')
+
+
+def write_episodes_data(root: Path) -> None:
+    """Folders of PASCAL-5i, COCO-20i and FSS-1000, prepared from miniatures of their archives."""
+    for name in ('pascal5i', 'coco20i', 'fss1000'):
+        archives = root / 'archives' / name
+        provide(name, archives, root / 'data')
+        report = prepare(name, root / 'data', archives=archives, train=True, partial=True)
+        assert report.good, [str(defect) for defect in report.defects]
 
 
 def write_noise(folder: Path, generator: np.random.Generator) -> None:
@@ -234,5 +245,6 @@ def write_data(root: Path, pictures_root: Path) -> None:
     write_ade20k_data(root)
     write_phrasecut_data(root)
     write_coco_stuff_data(root)
+    write_episodes_data(root)
     write_caption_shards(root)
     shutil.copytree(pictures_root / 'data' / 'pictures', root / 'data' / 'pictures')

@@ -172,13 +172,22 @@ def shrink_regionclip(config: Config) -> None:
         narrow(loader.dataset)
 
 
-def shrink_lseg(config: Config) -> None:
-    """ViT with the DPT decoder."""
-    model = config.model
-    model.backbone.tower.update(name='test_vit', pretrained=None, taps=(0, 1, 2, 3))
-    model.decode_head.update(in_channels=64, reassemble_channels=(8, 8, 8, 8), channels=16)
+def shrink_lseg_network(model: Any) -> None:
+    """ViT with the DPT decoder, or a ResNet under the same fusion."""
+    if model.decode_head.type == 'vlm_dense.DPTPixelHead':
+        model.backbone.tower.update(name='test_vit', pretrained=None, taps=(0, 1, 2, 3))
+        model.decode_head.update(in_channels=64, reassemble_channels=(8, 8, 8, 8), channels=16)
+    else:
+        model.backbone.tower.update(name='test_resnet', pretrained=None)
+        model.decode_head.update(in_channels=(32, 48, 192, 96), channels=16)
     model.text_bank = dict(type='vlm_dense.HashedBank')
     model.data_preprocessor.size = (SIDE, SIDE)
+
+
+def shrink_lseg(config: Config) -> None:
+    """LSeg on pictures of their own shape, in windows."""
+    model = config.model
+    shrink_lseg_network(model)
     model.test_cfg.update(crop_size=(SIDE, SIDE), stride=(64, 64))
     for loader in loaders_of(config):
         for step in loader.dataset.pipeline:
@@ -186,6 +195,13 @@ def shrink_lseg(config: Config) -> None:
                 step.scale = (2 * SIDE, SIDE)
             if step.type == 'RandomCrop':
                 step.crop_size = (SIDE, SIDE)
+
+
+def shrink_lseg_episodes(config: Config) -> None:
+    """LSeg on pictures squeezed to a square."""
+    shrink_lseg_network(config.model)
+    for loader in loaders_of(config):
+        narrow(loader.dataset)
 
 
 def shrink_film(config: Config) -> None:
@@ -239,7 +255,11 @@ SHRINKS = {
     'fvlm_rn50': shrink_fvlm,
     'glip_swin': shrink_glip,
     'glipv2_swin': shrink_glip,
-    'lseg_vit': shrink_lseg,
+    'lseg_rn101_': shrink_lseg_episodes,
+    'lseg_vit_l16_ade20k': shrink_lseg,
+    'lseg_vit_l16_coco20i': shrink_lseg_episodes,
+    'lseg_vit_l16_fss1000': shrink_lseg_episodes,
+    'lseg_vit_l16_pascal5i': shrink_lseg_episodes,
     'maskclip_': shrink_dense_clip,
     'proxyclip_': shrink_dense_clip,
     'regionclip_rn50': shrink_regionclip,

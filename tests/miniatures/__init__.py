@@ -16,6 +16,7 @@ from miniatures.boxes import (
     write_lvis_v1,
     write_voc2007,
 )
+from miniatures.episodes import write_coco20i, write_fss1000, write_pascal5i
 from miniatures.maps import (
     place_ade20k_instance,
     place_ade20k_panoptic,
@@ -45,6 +46,9 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     'cityscapes': write_cityscapes,
     'cocostuff171': write_coco_stuff,
     'coco_object': write_coco_stuff,
+    'pascal5i': write_pascal5i,
+    'coco20i': write_coco20i,
+    'fss1000': write_fss1000,
     'flickr30k': write_flickr30k,
     'refcoco': write_refcoco,
 }

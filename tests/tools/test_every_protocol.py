@@ -38,7 +38,7 @@ CROSSED = [
     )
     for recipe in recipes
     for protocol in protocols
-]
+] + [('lseg_rn101_pascal5i.py', 'pascal5i_0')]
 
 
 class Sets:

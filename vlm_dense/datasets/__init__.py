@@ -2,6 +2,8 @@
 
 from vlm_dense.datasets.detection import VocabularyCocoDataset
 from vlm_dense.datasets.detection_as_grounding import DetectionAsGrounding
+from vlm_dense.datasets.episodes import FoldEpisodes
+from vlm_dense.datasets.folder_episodes import FolderEpisodes
 from vlm_dense.datasets.grounding import GroundingDataset
 from vlm_dense.datasets.load_label_map import LoadLabelMap
 from vlm_dense.datasets.odinw import OdinwSet, odinw_sets
@@ -18,6 +20,8 @@ __all__ = [
     'AttachVocabulary',
     'CaptionShards',
     'DetectionAsGrounding',
+    'FoldEpisodes',
+    'FolderEpisodes',
     'GroundingDataset',
     'LoadLabelMap',
     'LoadPhraseMask',

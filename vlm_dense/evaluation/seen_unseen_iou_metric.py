@@ -7,9 +7,9 @@ from operator import add
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from vlm_dense.errors import ConfigError, DataError
+from vlm_dense.evaluation.label_maps import counted_pixels, picture_of
 from vlm_dense.evaluation.per_image import PerImageMetric
 from vlm_dense.evaluation.pixel_counts import PixelCounts, count_pixels
 from vlm_dense.evaluation.report import harmonic_mean, mean_percent, word_rows, write_report
@@ -87,7 +87,7 @@ class SeenUnseenIoUMetric(PerImageMetric):
             # A picture shows few of the words: sending these only keeps 847 words x 2000 pictures small.
             shown = np.flatnonzero(counts.truth_C + counts.found_C)
             rows = np.stack([shown, counts.agree_C[shown], counts.truth_C[shown], counts.found_C[shown]])
-            self.results.append(dict(image=_identity(sample), rows=rows, words=vocabulary.content_hash))
+            self.results.append(dict(image=picture_of(sample), rows=rows, words=vocabulary.content_hash))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """The figures, in percent.
@@ -144,19 +144,12 @@ class SeenUnseenIoUMetric(PerImageMetric):
         assert self._class_of_label is not None
         assert self._vocabulary is not None
         num_classes = len(self._data_words(self._vocabulary)) + 1
-        truth_HW, found_HW = _label_map(sample, 'gt_sem_seg'), _label_map(sample, 'pred_sem_seg')
-        if truth_HW.shape != found_HW.shape:
-            raise DataError(
-                f'{_identity(sample)}: the label map is {truth_HW.shape} but the prediction {found_HW.shape} '
-                'pixels; load the annotations after the resize, or keep the original size in both.'
-            )
         ignored = self._ignored(num_classes - 1)
-        counts_P = truth_HW != ignored
-        truth_P, found_P = truth_HW[counts_P], found_HW[counts_P]
+        truth_P, found_P = counted_pixels(sample, ignored)
         if truth_P.size and not (truth_P.min() >= 0 and truth_P.max() < num_classes):
             wrong = int(truth_P.min() if truth_P.min() < 0 else truth_P.max())
             raise DataError(
-                f'{_identity(sample)}: label {wrong} is neither one of the {num_classes - 1} words, nor background '
+                f'{picture_of(sample)}: label {wrong} is neither one of the {num_classes - 1} words, nor background '
                 f'({num_classes - 1}), nor ignored ({ignored}); check the label maps and the vocabulary.'
             )
         return count_pixels(truth_P, self._class_of_label[found_P], num_classes)
@@ -168,19 +161,6 @@ def _words_of(spec: Any) -> tuple[str, ...] | None:
     from vlm_dense.text.vocabulary import Vocabulary
 
     return Vocabulary.build(spec).words
-
-
-def _label_map(sample: dict, key: str) -> np.ndarray:
-    """(H, W) int64; uint8, uint16 and int32 maps alike."""
-    if sample.get(key) is None:
-        raise DataError(f'{_identity(sample)}: {key} is missing; put LoadLabelMap into the test pipeline.')
-    labels = sample[key]['data']
-    labels_HW = labels.cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
-    return labels_HW.reshape(labels_HW.shape[-2:]).astype(np.int64)
-
-
-def _identity(sample: dict) -> str:
-    return str(sample.get('seg_map_path') or sample.get('img_path') or sample.get('img_id'))
 
 
 def _dense(rows: np.ndarray, num_classes: int) -> PixelCounts:

@@ -10,12 +10,13 @@ from vlm_dense.datasets.preparation.archives import unpack
 from vlm_dense.datasets.preparation.dataset import DataSet
 from vlm_dense.datasets.preparation.findings import Report
 from vlm_dense.datasets.preparation.table_boxes import BOX_SETS
+from vlm_dense.datasets.preparation.table_episodes import EPISODE_SETS
 from vlm_dense.datasets.preparation.table_maps import MAP_SETS
 from vlm_dense.datasets.preparation.table_words import WORD_SETS
 from vlm_dense.datasets.preparation.workplace import Workplace
 from vlm_dense.errors import DataError
 
-DATA_SETS: dict[str, DataSet] = {**BOX_SETS, **MAP_SETS, **WORD_SETS}
+DATA_SETS: dict[str, DataSet] = {**BOX_SETS, **MAP_SETS, **EPISODE_SETS, **WORD_SETS}
 
 
 def data_set(name: str) -> DataSet:

@@ -36,7 +36,8 @@ def set_protocol(
     pipeline = _pipeline_of(cfg)
     _check_kind(cfg, protocol, kind_of(pipeline))
     # Once for all parts: a recipe's words can stand in a large annotation file.
-    recipe_base = None if protocol.has_split or protocol.kind == 'phrases' else _base_of(cfg)
+    own_words = all(part.words is None for part in protocol.parts)
+    recipe_base = None if protocol.has_split or own_words else _base_of(cfg)
     parts = [
         _settings_of_part(protocol, part.below(str(Path(root))), pipeline, recipe_base, words)
         for part in protocol.parts

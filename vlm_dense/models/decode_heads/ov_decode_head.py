@@ -78,7 +78,11 @@ class OVDecodeHead(RequestHead):
         Returns:
             (B, K, h, w) or, with a background in the last channel, (B, K + 1, h, w).
         """
-        maps = self.row_maps(features, text_KD, is_base_K)
+        return self.logits(self.embed(features), text_KD, is_base_K)
+
+    def logits(self, pixels: Pixels, text_KD: Tensor, is_base_K: Tensor | None = None) -> Tensor:
+        """`forward` from embedded pixels on, for pictures that are embedded together and asked for other words each."""
+        maps = self.pixel_maps(pixels, text_KD, is_base_K)
         words_BKhw = maps.logits_BShw
         for size in maps.through:
             words_BKhw = self.resize(words_BKhw, size)
@@ -89,7 +93,10 @@ class OVDecodeHead(RequestHead):
 
         Where the classifier has a background, that is the last row.
         """
-        pixels = self.embed(features)
+        return self.pixel_maps(self.embed(features), text_SD, is_base_K)
+
+    def pixel_maps(self, pixels: Pixels, text_SD: Tensor, is_base_K: Tensor | None = None) -> GridMaps:
+        """`row_maps` from embedded pixels on."""
         logits_BKhw = self.classifier(pixels.dense_BDhw, text_SD, is_base_K)
         if self.refine is not None:
             logits_BKhw = self.refine(logits_BKhw)
@@ -107,7 +114,10 @@ class OVDecodeHead(RequestHead):
         Raises:
             DataError: If a label is neither a word, nor the background, nor ``ignore_index``.
         """
-        logits_BKhw = self(features, text_KD, is_base_K)
+        return self.compare(self(features, text_KD, is_base_K), data_samples)
+
+    def compare(self, logits_BKhw: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
+        """The losses of logits that are there; otherwise as `loss`."""
         labels_BHW = stack_labels(data_samples)
         if self.loss_size == 'logits':
             labels_BHW = pick_labels(labels_BHW, logits_BKhw.shape[-2:])

@@ -33,6 +33,7 @@ class PyramidPixelHead(OVDecodeHead):
         channels: Channels of the fused maps.
         rank: Width of a bottleneck before the embedding, None for none. With an anchor, a small rank limits what
             the base words can teach it.
+        bias: Whether the embedding layer adds a bias, as LSeg's does.
         shrink: Factor by which the fused map is averaged down before it is embedded.
         anchor: A module from the backbone's last output to D channels (``vlm_dense.TowerTail``). Its result is
             brought to unit length, resized, and the decoder's output added.
@@ -53,6 +54,7 @@ class PyramidPixelHead(OVDecodeHead):
         in_index: Sequence[int] | None = None,
         channels: int = 256,
         rank: int | None = None,
+        bias: bool = False,
         shrink: int = 1,
         anchor: dict | None = None,
         gate: bool = False,
@@ -69,7 +71,7 @@ class PyramidPixelHead(OVDecodeHead):
         self.dropout = nn.Dropout2d(dropout_ratio)
         self.fusion = RefineFusion(in_channels, channels, norm_cfg, align_corners)
         narrow = [] if rank is None else [nn.Conv2d(channels, rank, 1)]
-        widen = nn.Conv2d(rank or channels, embed_dim, 1, bias=False)
+        widen = nn.Conv2d(rank or channels, embed_dim, 1, bias=bias)
         self.project = nn.Sequential(*narrow, widen)
         self.gate = nn.Conv2d(channels, 1, 1) if gate else None
         self.anchor = MODELS.build(anchor) if anchor else None

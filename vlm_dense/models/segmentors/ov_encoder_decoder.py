@@ -59,13 +59,15 @@ class OVEncoderDecoder(EncoderDecoder):
 
     def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
         """Losses of a batch; labels index the attached vocabulary."""
-        text_KD, is_base_K = self.request(data_samples, inputs.device)
         features = self.extract_feat(inputs)
-        losses = self.decode_head.loss(features, data_samples, text_KD, is_base_K)
+        losses = self._decode_losses(features, data_samples, inputs.device)
         named = {f'decode.{name}': value for name, value in losses.items()}
         if self.with_auxiliary_head:
             named.update(self._auxiliary_head_forward_train(features, data_samples))
         return named
+
+    def _decode_losses(self, features: Sequence, data_samples: Sequence, device: torch.device) -> dict[str, Tensor]:
+        return self.decode_head.loss(features, data_samples, *self.request(data_samples, device))
 
     def predict(self, inputs: Tensor, data_samples: Sequence | None = None) -> Sequence:
         """Labels (``pred_sem_seg``) at every picture's original size; with ``keep_scores`` also ``seg_logits``.

@@ -1,0 +1,7 @@
+"""LSeg (arXiv:2201.03546) zero-shot on PASCAL-5i: ResNet-101, DPT's fusion, CLIP ViT-B/32 words.
+
+Weights of the backbone: see projects/lseg/README.md.
+"""
+
+_base_ = ['_base_/lseg_pascal5i.py', '_base_/lseg_rn101.py']
+model = dict(type='vlm_dense.OwnWordsSegmentor')
