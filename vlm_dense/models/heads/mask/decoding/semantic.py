@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.classifiers import calibrate
+from vlm_dense.models.decode_heads.row_maps import BestRow
 from vlm_dense.models.heads.mask.decoding.strips import Strip, Strips
 
 # Matrix products always have this width: another one may choose another kernel, which rounds differently.
@@ -84,7 +85,8 @@ class SemanticMaps:
                 best.add(start, words_Ps, dim=1)
             if others_Ps.shape[1]:
                 floor_P = torch.maximum(floor_P, others_Ps[:, 0])
-        assert best.row_HW is not None and best.score_HW is not None
+        assert best.row_HW is not None
+        assert best.score_HW is not None
         return best.row_HW.masked_fill(floor_P > best.score_HW, words)
 
     def _chunks(self, strip: Strip) -> Iterator[tuple[int, Tensor]]:
