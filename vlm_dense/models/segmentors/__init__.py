@@ -2,6 +2,7 @@
 
 from vlm_dense.models.segmentors.ov_encoder_decoder import OVEncoderDecoder
 from vlm_dense.models.segmentors.ov_mask_segmentor import OVMaskSegmentor
+from vlm_dense.models.segmentors.side_adapter_segmentor import SideAdapterSegmentor
 from vlm_dense.models.segmentors.word_query_segmentor import WordQuerySegmentor
 
-__all__ = ['OVEncoderDecoder', 'OVMaskSegmentor', 'WordQuerySegmentor']
+__all__ = ['OVEncoderDecoder', 'OVMaskSegmentor', 'SideAdapterSegmentor', 'WordQuerySegmentor']

@@ -97,6 +97,10 @@ class OVMaskSegmentor(MaskNaming, OVEncoderDecoder):
         """Masks of pictures, or of windows of them, and their names."""
         return self.name_masks(self.decode_head, inputs, AskedWords(*words))
 
+    def covered(self, size: Sequence[int]) -> Sequence[int]:
+        """Height and width in pixels of what masks cover, for a window of this size; more where a model pads it."""
+        return size
+
     def _label(self, sample: Any, found: Sequence[Window], picture: int, size: Sequence[int]) -> None:
         test_cfg = self.test_cfg or {}
         windows, scores = [], []
@@ -104,7 +108,7 @@ class OVMaskSegmentor(MaskNaming, OVEncoderDecoder):
             down, across = (
                 slice(*side.indices(length)[:2]) for side, length in zip((rows, columns), size, strict=True)
             )
-            covered = (down.stop - down.start, across.stop - across.start)
+            covered = self.covered((down.stop - down.start, across.stop - across.start))
             windows.append(MaskWindow(down, across, mask_BNhw[picture], covered))
             scores.append(score_BNK[picture])
         frame = Frame(size, sample.metainfo['ori_shape'][:2], flips_of(sample.metainfo))
