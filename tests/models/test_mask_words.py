@@ -18,6 +18,7 @@ from mask_head_parts import (
 from mmdet.registry import MODELS, TASK_UTILS
 from mmengine.hub import get_config
 from mmengine.structures import InstanceData
+from torch.nn.functional import normalize
 from torch.testing import assert_close
 
 from vlm_dense.errors import ConfigError, DataError
@@ -98,9 +99,14 @@ def test_label_K_is_the_background_where_there_is_one_and_else_no_mask(build) ->
     expected = seeded_loss(plain, maps, truths(4), request)
     assert all(torch.equal(value, expected[name]) for name, value in seeded_loss(plain, maps, with_K, request).items())
     named = build(classifier=classifier(background='learned'))
-    losses = seeded_loss(named, maps, with_K, request)
-    gradients_reach_everything(named, losses)
-    assert losses['loss_cls'] != seeded_loss(named, maps, truths(4), request)['loss_cls']
+    weights = named.state_dict()
+    background_1D, void_1D = weights['classifier.extra.learned_ED'].split(1)
+    plain.load_state_dict({**weights, 'classifier.extra.learned_ED': void_1D})
+    one_more = WordRows(torch.cat([request.text_KD, normalize(background_1D)]), torch.ones(5, dtype=torch.bool))
+    expected = seeded_loss(plain, maps, with_K, one_more)
+    for name, value in seeded_loss(named, maps, with_K, request).items():
+        assert_close(value, expected[name])
+    gradients_reach_everything(named, seeded_loss(named, maps, with_K, request))
 
 
 @BOTH

@@ -108,7 +108,7 @@ class WordMasks(BaseModule):
         for name in FIXED_CLASSES:
             delattr(self, name)
         self.classifier = MODELS.build(classifier)
-        if not self.classifier.has_void:
+        if not getattr(self.classifier, 'has_void', False):
             raise ConfigError("mask head: its classifier has no void; set void='learned' or 'learned_raw' there.")
         self.cls_embed = _embedding(query_embedding, feat_channels, out_channels, self.classifier.embed_dim)
         self.void_weight = void_weight
