@@ -105,18 +105,19 @@ def write_phrasecut_data(root: Path) -> None:
 
 
 def write_coco_stuff_data(root: Path) -> None:
-    """COCO-Stuff's folder with two pictures, the upper tenth of their maps ignored."""
+    """COCO-Stuff's folder with two pictures in each part, the upper tenth of their maps ignored."""
     base = root / 'data' / 'coco_stuff164k'
-    pictures, maps = base / 'images' / 'val2017', base / 'annotations' / 'val2017'
     random = np.random.default_rng(0)
-    for folder in (pictures, maps):
-        folder.mkdir(parents=True)
-    for number in range(2):
-        picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
-        labels = np.repeat(np.repeat(random.integers(0, 171, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
-        labels[:11] = 255
-        Image.fromarray(picture).save(pictures / f'{number}.jpg')
-        Image.fromarray(labels).save(maps / f'{number}_labelTrainIds.png')
+    for part in ('val2017', 'train2017'):
+        pictures, maps = base / 'images' / part, base / 'annotations' / part
+        for folder in (pictures, maps):
+            folder.mkdir(parents=True)
+        for number in range(2):
+            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
+            labels = np.repeat(np.repeat(random.integers(0, 171, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
+            labels[:11] = 255
+            Image.fromarray(picture).save(pictures / f'{number}.jpg')
+            Image.fromarray(labels).save(maps / f'{number}_labelTrainIds.png')
 
 
 def write_episodes_data(root: Path) -> None:

@@ -236,6 +236,29 @@ def shrink_dense_clip(config: Config) -> None:
                 step.scale = (2 * SIDE, SIDE)
 
 
+def shrink_san(config: Config) -> None:
+    """CLIP's first blocks, the side network, and CLIP's last blocks."""
+    model = config.model
+    model.clip = None
+    model.text_bank = dict(type='vlm_dense.HashedBank')
+    model.image_encoder.update(embed_dims=32, num_heads=2)
+    head = model.decode_head
+    head.maskgen_cfg.update(embed_dims=32, num_heads=2, sos_token_num=10, out_dims=CLIP_WIDTH)
+    head.san_cfg.update(clip_channels=32, embed_dims=24, num_queries=10)
+    head.san_cfg.cfg_decoder.update(num_heads=2, embed_channels=16, mlp_channels=16)
+    head.train_cfg.num_points = 64
+    # Random embeddings are far from any word, where CLIP's scale makes every step overshoot.
+    head.classifier.update(embed_dim=CLIP_WIDTH, temperature=0.1)
+    model.data_preprocessor.size = (SIDE, SIDE)
+    for step in steps_of(config):
+        if step.type == 'RandomChoiceResize':
+            step.scales = [SIDE]
+        if step.type == 'ResizeShortestEdge':
+            step.scale = (SIDE, SIDE)
+        if step.type == 'RandomCrop':
+            step.crop_size = (SIDE, SIDE)
+
+
 def move(settings: Any, root: Path) -> None:
     """Point every path that starts in data/ to a folder of the test."""
     if isinstance(settings, list):
@@ -263,6 +286,7 @@ SHRINKS = {
     'maskclip_': shrink_dense_clip,
     'proxyclip_': shrink_dense_clip,
     'regionclip_rn50': shrink_regionclip,
+    'san_vit': shrink_san,
     'sclip_': shrink_dense_clip,
     'vild_r50': shrink_vild,
 }

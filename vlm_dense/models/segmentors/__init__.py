@@ -1,7 +1,15 @@
 """Segmentors that are told their words with every request."""
 
 from vlm_dense.models.segmentors.ov_encoder_decoder import OVEncoderDecoder
+from vlm_dense.models.segmentors.ov_mask_segmentor import OVMaskSegmentor
 from vlm_dense.models.segmentors.own_words_segmentor import OwnWordsSegmentor
+from vlm_dense.models.segmentors.side_adapter_segmentor import SideAdapterSegmentor
 from vlm_dense.models.segmentors.word_query_segmentor import WordQuerySegmentor
 
-__all__ = ['OVEncoderDecoder', 'OwnWordsSegmentor', 'WordQuerySegmentor']
+__all__ = [
+    'OVEncoderDecoder',
+    'OVMaskSegmentor',
+    'OwnWordsSegmentor',
+    'SideAdapterSegmentor',
+    'WordQuerySegmentor',
+]
