@@ -14,6 +14,7 @@ from vlm_dense.models import (
 )
 from vlm_dense.models.classifiers import EmbeddingClassifier, LinearClassifier, score_ensemble
 from vlm_dense.models.detectors import GroundingDetector, OVTwoStageDetector
+from vlm_dense.models.region_namer import RegionNamer
 from vlm_dense.models.requests import WordRows, vocabulary_of, words_of
 
 # mmengine's checkpoints load without running code from here on.
@@ -24,6 +25,7 @@ __all__ = [
     'GroundingDetector',
     'LinearClassifier',
     'OVTwoStageDetector',
+    'RegionNamer',
     'WordRows',
     'branches',
     'decode_heads',
