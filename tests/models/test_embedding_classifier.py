@@ -138,3 +138,56 @@ def test_widths_must_agree() -> None:
 def test_zero_logit_needs_the_flags() -> None:
     with pytest.raises(ConfigError, match='is_base_K'):
         EmbeddingClassifier(D, novel='zero_logit').train()(*inputs())
+
+
+@pytest.mark.parametrize('void', ['learned', 'learned_raw'])
+@pytest.mark.parametrize('background', [None, 'learned', 'zero'])
+def test_void_is_the_last_column_and_raw_keeps_its_length(void: str, background: str | None) -> None:
+    region_ND, text_KD = inputs()
+    classifier = EmbeddingClassifier(D, 0.01, background=background, void=void)
+    assert (classifier.has_background, classifier.has_void) == (background is not None, True)
+    with torch.no_grad():
+        classifier.extra.learned_ED.mul_(3.0)
+    learned_ED = classifier.extra.learned_ED.detach().numpy()
+    rows = [text_KD.numpy()]
+    if background == 'learned':
+        rows.append(unit(learned_ED[:1]))
+    elif background == 'zero':
+        rows.append(np.zeros((1, D), dtype=np.float32))
+    rows.append(unit(learned_ED[-1:]) if void == 'learned' else learned_ED[-1:])
+    expected_NK = 100 * unit(region_ND.numpy()) @ np.concatenate(rows).T
+    assert expected_NK.shape == (N, K + 1 + (background is not None))
+    np.testing.assert_allclose(classifier(region_ND, text_KD).detach().numpy(), expected_NK, rtol=1e-4, atol=1e-4)
+
+
+def test_a_raw_void_learns_its_length_and_starts_like_a_linear_layer() -> None:
+    region_ND, text_KD = inputs()
+    classifier = EmbeddingClassifier(D, 0.1, background=None, void='learned_raw')
+    functional.cross_entropy(classifier(region_ND, text_KD), torch.full((N,), K)).backward()
+    raw_D = classifier.extra.learned_ED
+    assert abs(float(raw_D.grad[0] @ raw_D.detach()[0])) > 1e-3
+    wide = EmbeddingClassifier(4096, background=None, void='learned_raw').extra.learned_ED
+    linear = torch.nn.Linear(4096, 1).weight
+    assert wide.abs().max() <= linear.abs().max() * 1.01
+    assert wide.std().item() == pytest.approx(linear.std().item(), rel=0.05)
+
+
+def test_learned_scale_is_the_exponential_of_a_number_and_never_above_100() -> None:
+    region_ND, text_KD = inputs()
+    classifier = EmbeddingClassifier(D, 0.07, background=None, learn_scale=True)
+    cosine_NK = unit(region_ND.numpy()) @ text_KD.numpy().T
+    assert [(name, value.item()) for name, value in classifier.state_dict().items()] == [
+        ('scale.log', pytest.approx(np.log(1 / 0.07)))
+    ]
+    for log, scale in ((None, 1 / 0.07), (1.5, np.exp(1.5)), (9.0, 100.0)):
+        if log is not None:
+            classifier.scale.log.data.fill_(log)
+        logits_NK = classifier(region_ND, text_KD)
+        np.testing.assert_allclose(logits_NK.detach().numpy(), scale * cosine_NK, rtol=1e-4, atol=1e-4)
+    functional.cross_entropy(logits_NK, torch.arange(N) % K).backward()
+    assert classifier.scale.log.grad.abs() > 0
+
+
+def test_temperature_and_scale_are_not_both_learned() -> None:
+    with pytest.raises(ConfigError, match='set one of them'):
+        EmbeddingClassifier(D, learn_temperature=True, learn_scale=True)

@@ -27,6 +27,14 @@ def test_gradient_reaches_learned_rows_and_is_tangential() -> None:
     assert (gradient * extra.learned_ED).sum(1).abs().max() < 1e-4
 
 
+def test_a_raw_row_keeps_its_length_beside_a_unit_row() -> None:
+    extra = ExtraRows(5, {'background': 'learned', 'zero': 'zero', 'void': 'learned_raw'})
+    with torch.no_grad():
+        extra.learned_ED.copy_(torch.tensor([[3.0, 4.0, 0.0, 0.0, 0.0], [0.0, 3.0, 4.0, 0.0, 0.0]]))
+    expected = torch.tensor([[0.6, 0.8, 0.0, 0.0, 0.0], [0.0] * 5, [0.0, 3.0, 4.0, 0.0, 0.0]])
+    torch.testing.assert_close(extra.rows(), expected)
+
+
 def test_type_follows_the_words() -> None:
     assert ExtraRows(4, {'a': 'learned'})(torch.zeros(2, 4, dtype=torch.float16)).dtype == torch.float16
 

@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vlm_dense.errors import ConfigError
+from vlm_dense.models.losses.logit_scale import LogitScale
 from vlm_dense.registry import MODELS
 from vlm_dense.text.extra_rows import ExtraRows
+
+Row = Literal['learned', 'learned_raw', 'zero'] | dict
 
 
 @MODELS.register_module()
@@ -27,42 +30,61 @@ class EmbeddingClassifier(BaseModule):
     Args:
         embed_dim: Width D of region and word embeddings.
         temperature: Divides the cosine, greater than 0.
-        background: Last column: None (absent), or what its row is: 'learned', 'zero' (logit 0) or
+        background: Column behind the words: None (absent), or what its row is: 'learned', 'zero' (logit 0) or
             ``dict(text=..., bank=...)``; see `vlm_dense.text.extra_rows.ExtraRows`.
         normalize: Bring region embeddings to unit length before the product.
         novel: What training does with the logits of words whose ``is_base`` is False: 'keep' them, or
             multiply them by zero ('zero_logit').
         learn_temperature: Multiply the temperature by a learned factor, 1 at the start (F-VLM, arXiv:2209.15639).
+        void: One more column behind the background: what no segment is. Its row is one of those of ``background``, or
+            'learned_raw', not brought to unit length (ZegFormer, arXiv:2112.07910).
+        learn_scale: Instead of dividing by the temperature, multiply by the exponential of a learned number, which is
+            1 / temperature at the start and 100 at most (FC-CLIP, arXiv:2308.02487, temperature 0.07).
+
+    Raises:
+        ConfigError: If a setting is none of its values, or temperature and scale are both learned.
     """
 
     def __init__(
         self,
         embed_dim: int,
         temperature: float = 0.01,
-        background: Literal['learned', 'zero'] | dict | None = 'learned',
+        background: Row | None = 'learned',
         normalize: bool = True,
         novel: Literal['keep', 'zero_logit'] = 'keep',
         learn_temperature: bool = False,
+        void: Row | None = None,
+        learn_scale: bool = False,
     ) -> None:
         super().__init__()
         if temperature <= 0:
             raise ConfigError(f'EmbeddingClassifier: temperature is {temperature}; it divides: give a number above 0.')
         if novel not in ('keep', 'zero_logit'):
             raise ConfigError(f"EmbeddingClassifier: novel={novel!r}; choose 'keep' or 'zero_logit'.")
+        if learn_temperature and learn_scale:
+            raise ConfigError('EmbeddingClassifier: learn_temperature and learn_scale learn the same; set one of them.')
         self.embed_dim = embed_dim
         self.temperature = temperature
         self.temperature_factor = nn.Parameter(torch.ones(())) if learn_temperature else None
         self.background = background
         self.normalize = normalize
         self.novel = novel
-        self.extra = None if background is None else ExtraRows(embed_dim, {'background': background})
+        self.scale = LogitScale(1 / temperature) if learn_scale else None
+        self.void = void
+        rows = {name: row for name, row in (('background', background), ('void', void)) if row is not None}
+        self.extra = ExtraRows(embed_dim, rows) if rows else None
 
     words_apart = True  # The logit of a word depends on no other word.
 
     @property
     def has_background(self) -> bool:
-        """Whether the last column of the logits is the background."""
-        return self.extra is not None
+        """Whether the column behind the words is the background."""
+        return self.background is not None
+
+    @property
+    def has_void(self) -> bool:
+        """Whether the last column is the void."""
+        return self.void is not None
 
     def forward(self, region_ND: Tensor, text_KD: Tensor, is_base_K: Tensor | None = None) -> Tensor:
         """Logits of regions, or of every cell of a dense map.
@@ -73,7 +95,7 @@ class EmbeddingClassifier(BaseModule):
             is_base_K: Boolean (K,); needed in training when ``novel='zero_logit'``.
 
         Returns:
-            (N, K) or (B, K, h, w), with one more last column where there is a background.
+            (N, K) or (B, K, h, w); where there are a background and a void, each adds a column, in this order.
 
         Raises:
             ConfigError: If the widths differ, or ``is_base_K`` is needed and absent.
@@ -95,6 +117,8 @@ class EmbeddingClassifier(BaseModule):
         return torch.cat([logits_NK, extra_NE], dim=1)
 
     def _divisor(self) -> float | Tensor:
+        if self.scale is not None:
+            return 1 / self.scale()
         return self.temperature if self.temperature_factor is None else self.temperature * self.temperature_factor
 
     @staticmethod
