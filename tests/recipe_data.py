@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import shutil
+import sys
 import tarfile
 from pathlib import Path
 from types import ModuleType
@@ -226,7 +227,10 @@ def write_labelled_shard(folder: Path) -> None:
 
 
 def tool_module(name: str) -> ModuleType:
-    """A script of tools/ as a module."""
+    """A script of tools/ as a module, which finds its parts as when it is run."""
+    folder = str((ROOT / 'tools' / f'{name}.py').parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
     spec = importlib.util.spec_from_file_location(Path(name).name, ROOT / 'tools' / f'{name}.py')
     assert spec is not None
     assert spec.loader is not None
