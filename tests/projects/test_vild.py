@@ -13,7 +13,7 @@ from recipes import CONFIGS, SIDE, tiny_recipe
 from torch.nn import functional
 
 from vlm_dense.errors import MissingFileError
-from vlm_dense.models import EmbeddingClassifier, score_ensemble, words_of
+from vlm_dense.models import EmbeddingClassifier, ScoreFusion, words_of
 from vlm_dense.models.branches import embedding_l1
 from vlm_dense.registry import DATASETS, MODELS
 
@@ -135,7 +135,7 @@ def test_losses_and_scores_of_three_regions_and_four_words() -> None:
     logits = classifier.train()(tensor(region), tensor(text), base_K)
     np.testing.assert_allclose(functional.cross_entropy(logits, torch.tensor(labels)).item(), loss_text, rtol=1e-9)
     np.testing.assert_allclose(embedding_l1(tensor(image), tensor(teacher)).item(), loss_image, rtol=1e-9)
-    found_p = classifier.eval()(tensor(region), tensor(text)).softmax(1)[:, :4]
-    found_q = EmbeddingClassifier(8, 0.01, background=None)(tensor(image), tensor(text)).softmax(1)
-    found = score_ensemble(found_p, found_q, base_K, 1 / 3, 2 / 3).detach().numpy()
+    found_p = classifier.eval()(tensor(region), tensor(text))
+    found_q = EmbeddingClassifier(8, 0.01, background=None)(tensor(image), tensor(text))
+    found = ScoreFusion(1 / 3, 2 / 3)(found_p, found_q, None, base_K).detach().numpy()
     np.testing.assert_allclose(found, scores, rtol=1e-7, atol=1e-12)

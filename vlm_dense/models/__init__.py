@@ -10,9 +10,10 @@ from vlm_dense.models import (
     losses,
     necks,
     proposals,
+    regions,
     segmentors,
 )
-from vlm_dense.models.classifiers import EmbeddingClassifier, LinearClassifier, score_ensemble
+from vlm_dense.models.classifiers import EmbeddingClassifier, LinearClassifier, ScoreFusion, calibrate
 from vlm_dense.models.detectors import GroundingDetector, OVTwoStageDetector
 from vlm_dense.models.region_namer import RegionNamer
 from vlm_dense.models.requests import WordRows, vocabulary_of, words_of
@@ -26,8 +27,10 @@ __all__ = [
     'LinearClassifier',
     'OVTwoStageDetector',
     'RegionNamer',
+    'ScoreFusion',
     'WordRows',
     'branches',
+    'calibrate',
     'decode_heads',
     'detectors',
     'heads',
@@ -35,7 +38,7 @@ __all__ = [
     'losses',
     'necks',
     'proposals',
-    'score_ensemble',
+    'regions',
     'segmentors',
     'vocabulary_of',
     'words_of',

@@ -40,18 +40,3 @@ def named_batches(inputs: Any, data_samples: Any, fed_by: Mapping[str, str], unn
     if unread:
         raise ConfigError(f"no branch reads the batch '{unread[0]}'; name it in a branch, or drop its data set.")
     return {name: (inputs[name], list(data_samples[name])) for name in inputs}
-
-
-def pictures_of(images_B3HW: Tensor, preprocessor: Any) -> Tensor:
-    """Undo a detector's normalisation: RGB, 0..255.
-
-    mm pictures are loaded as BGR, so a preprocessor that converts channels holds RGB.
-
-    Args:
-        images_B3HW: What the preprocessor gave.
-        preprocessor: mmdet's data preprocessor, or the one for named batches that wraps it.
-    """
-    single = getattr(preprocessor, 'data_preprocessor', preprocessor)
-    if getattr(single, '_enable_normalize', False):
-        images_B3HW = images_B3HW * single.std + single.mean
-    return images_B3HW if single._channel_conversion else images_B3HW.flip(1)

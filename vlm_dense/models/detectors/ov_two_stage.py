@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.branches.base import Branch
-from vlm_dense.models.detectors.named_batches import BOXES, named_batches, pictures_of
+from vlm_dense.models.detectors.named_batches import BOXES, named_batches
+from vlm_dense.models.pictures import pictures_of
 from vlm_dense.models.requests import WordRows, vocabulary_of
 from vlm_dense.models.sizes import alone, by_size
 from vlm_dense.registry import MODELS, build_part

@@ -17,7 +17,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from vlm_dense.errors import ConfigError
-from vlm_dense.models.classifiers.score_ensemble import score_ensemble
+from vlm_dense.models.classifiers.score_fusion import ScoreFusion
 from vlm_dense.models.heads.bbox.suppression import best_detections
 from vlm_dense.models.heads.bbox.trunk import RegionTrunk
 from vlm_dense.models.heads.bbox.word_parts import WordParts
@@ -104,8 +104,7 @@ class OVBBoxHead(BBoxHead):
             del self.fc_reg
         self.embed_dim = embed_dim
         self.distill = distill
-        self.base_power = base_power
-        self.novel_power = novel_power
+        self.fusion = ScoreFusion(base_power, novel_power)
         self.background_weight = background_weight
         self.trunk = text_trunk
         self.box_trunk = reg_trunk
@@ -195,11 +194,9 @@ class OVBBoxHead(BBoxHead):
         with the distilled head's softmax over the K words alone (ViLD, Sec. 3.4).
         """
         text_KD, is_base_K = words
-        p_NK = self.probabilities(text_ND, words)[:, :-1]
-        if image_ND is None:
-            return p_NK
-        q_NK = self.image_classifier(image_ND, text_KD).softmax(dim=1)
-        return score_ensemble(p_NK, q_NK, is_base_K, self.base_power, self.novel_power)
+        text_NK = self.classifier(text_ND, text_KD, is_base_K)
+        image_NK = None if image_ND is None else self.image_classifier(image_ND, text_KD)
+        return self.fusion(text_NK, image_NK, None, is_base_K)
 
     def scores_in_parts(
         self, outputs: RegionOutputs, words: WordRows, counts: list[int], scores_at_once: int

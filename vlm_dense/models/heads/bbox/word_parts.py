@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vlm_dense.models.classifiers.score_ensemble import score_ensemble
 from vlm_dense.models.requests import WordRows
 
 if TYPE_CHECKING:
@@ -43,12 +42,11 @@ class WordParts:
         head = self.head
         for start in range(0, len(self.words.text_KD), self.step):
             part = slice(start, start + self.step)
-            p_Nk = (self._logits(head.classifier, self.text_ND, part)[0] - self.text_sum_N1).exp()
-            if self.image_ND is None or self.image_sum_N1 is None:
-                yield start, p_Nk
-                continue
-            q_Nk = (self._logits(head.image_classifier, self.image_ND, part)[0] - self.image_sum_N1).exp()
-            yield start, score_ensemble(p_Nk, q_Nk, self.words.is_base_K[part], head.base_power, head.novel_power)
+            log_Nk = self._logits(head.classifier, self.text_ND, part)[0] - self.text_sum_N1
+            if self.image_ND is not None and self.image_sum_N1 is not None:
+                image_Nk = self._logits(head.image_classifier, self.image_ND, part)[0] - self.image_sum_N1
+                log_Nk = head.fusion.blend(log_Nk, image_Nk, self.words.is_base_K[part])
+            yield start, log_Nk.exp()
 
     def _logits(self, classifier: nn.Module, region_ND: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         """Logits of some words (N, k), and of the background (N, 1) or (N, 0)."""

@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from vlm_dense.errors import ConfigError
-from vlm_dense.models.classifiers.score_ensemble import score_ensemble
+from vlm_dense.models.classifiers.score_fusion import ScoreFusion
 from vlm_dense.models.requests import WordRows
 from vlm_dense.registry import MODELS
 from vlm_dense.vlms import TowerBackbone
@@ -48,8 +48,7 @@ class TowerRegionScorer(BaseModule):
         super().__init__()
         self.roi_extractor: Any = MODELS.build(roi_extractor)
         self.classifier: Any = MODELS.build(classifier)
-        self.base_power = base_power
-        self.novel_power = novel_power
+        self.fusion = ScoreFusion(base_power, novel_power, void='normalised')
         if next(self.classifier.parameters(), None) is not None:
             raise ConfigError(
                 'TowerRegionScorer: its classifier has weights, but it is used at test alone; '
@@ -79,7 +78,5 @@ class TowerRegionScorer(BaseModule):
             words: Rows of the vocabulary.
         """
         text_KD, is_base_K = words
-        vlm_NK = self.classifier(region_ND, text_KD).softmax(dim=1)[:, : len(text_KD)]
-        return score_ensemble(
-            detector_NK1[:, :-1], vlm_NK, is_base_K, self.base_power, self.novel_power, detector_NK1[:, -1]
-        )
+        # Logarithms of probabilities are logits of the same softmax.
+        return self.fusion(detector_NK1.log(), self.classifier(region_ND, text_KD), None, is_base_K)
