@@ -22,8 +22,8 @@ class CutMaskedRegion(BaseTransform):
 
     Required keys: ``img`` (H, W, 3) in mmcv's order of channels, BGR, and ``segmentation``, a COCO RLE of the same size
     (see `MaskNounDataset`); ``label`` where there is one. Changed: ``img`` (S, S, 3) uint8 and ``img_shape``. Added
-    keys: ``gt_masks``, what of the cut is inside, (1, S, S), its box ``gt_bboxes``, and ``gt_bboxes_labels`` (1,) with a
-    label.
+    keys: ``gt_masks``, what of the cut is inside, (1, S, S), its box ``gt_bboxes``, and ``gt_bboxes_labels`` (1,) with
+    a label.
 
     Args:
         size: S, the side in pixels of the pictures that the tower takes.
