@@ -71,6 +71,18 @@ model = dict(
 )
 """
 
+BY_MASKS = {
+    'segmentor': {},
+    'detector': {
+        "'mmseg'": "'mmdet'",
+        'PackSegInputs': 'PackDetInputs',
+        'OVMaskSegmentor': 'OVMaskDetector',
+        'decode_head': 'mask_head',
+        'SegDataPreProcessor': 'DetDataPreprocessor',
+        'size_divisor=32,\n        test_cfg=dict(size_divisor=32)': 'pad_size_divisor=32',
+    },
+}
+
 
 @MODELS.register_module()
 class MeanColourTower(ImageTower):
@@ -111,8 +123,7 @@ def tool():
 def folder(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setenv('VLM_DENSE_CACHE', str(tmp_path / 'cache'))
     write_pictures(tmp_path)
-    for name, text in (('namer', NAMER), ('segmentor', SEGMENTOR.replace('DATA', str(tmp_path)))):
-        (tmp_path / f'{name}.py').write_text(text)
+    (tmp_path / 'namer.py').write_text(NAMER)
     lines = [dict(filename=f'{n}.png', caption=CAPTIONS[n % 3]) for n in range(NUM_PICTURES)]
     (tmp_path / 'captions.jsonl').write_text('\n'.join(map(json.dumps, lines)))
     images, annotations = [], []
@@ -214,21 +225,25 @@ def test_one_caption_of_a_picture_is_read(tool, folder):
         assert [line['noun'] for line in read(folder / out)] == ['dog', 'cat'][:count]
 
 
-def test_masks_of_a_segmentor(tool, folder, capsys):
+@pytest.mark.parametrize('kind', BY_MASKS)
+def test_masks_of_a_model(tool, folder, capsys, kind):
     """Padding aside, at the picture's own size, above the threshold."""
+    text = SEGMENTOR.replace('DATA', str(folder))
+    for theirs, other in BY_MASKS[kind].items():
+        assert theirs in text
+        text = text.replace(theirs, other)
+    (folder / 'model.py').write_text(text)
+    picture_HW3 = cv2.imread(str(folder / 'images/0.png'))[..., ::-1].copy()
     torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        finder = Finder(folder / 'segmentor.py')
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        finder = Finder(folder / 'model.py')
         torch.save(finder.model.state_dict(), folder / 'weights.pth')
-        picture_HW3 = cv2.imread(str(folder / 'images/0.png'))[..., ::-1].copy()
-        assert finder.propose(picture_HW3).shape == (7, 40, 56)
-    tool.main(command(folder, '--threshold', '0.4', source=('--segmentor', 'segmentor.py', 'weights.pth')))
+        logits_Nhw = finder.propose(picture_HW3)
+    assert logits_Nhw.shape == (7, 40, 56)
+    tool.main(command(folder, '--threshold', '0.4', source=('--segmentor', 'model.py', 'weights.pth')))
     assert '6 with pairs' in capsys.readouterr().out
-    line = read(folder / 'out.jsonl')[0]
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        logits_Nhw = Finder(folder / 'segmentor.py', folder / 'weights.pth').propose(picture_HW3)
+    found_HW = torch.from_numpy(coco_mask.decode(read(folder / 'out.jsonl')[0]['segmentation'])).bool()
     whole = torch.nn.functional.interpolate(logits_Nhw[None], (SIZE, SIZE), mode='bilinear')[0].sigmoid() > 0.4
-    found_HW = torch.from_numpy(coco_mask.decode(line['segmentation'])).bool()
     assert any(torch.equal(found_HW, mask_HW) for mask_HW in whole)
 
 
