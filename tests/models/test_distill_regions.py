@@ -9,7 +9,7 @@ from PIL import Image
 from torch.nn import functional
 
 from vlm_dense.models.branches import Branch, CropTeacher, DistillRegions, Regions, embedding_l1
-from vlm_dense.models.detectors.named_batches import pictures_of
+from vlm_dense.models.pictures import pictures_of
 
 PROPOSALS = torch.tensor(
     [

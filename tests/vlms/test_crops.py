@@ -102,6 +102,14 @@ def test_masks_hide_what_lies_outside() -> None:
     assert torch.equal(crops[1:], crop_regions(pictures, [torch.zeros(0, 4), boxes[1]], (1.0,), 20)[0])
 
 
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.float32])
+def test_the_colour_of_hidden_pixels_is_rounded(dtype: torch.dtype) -> None:
+    pictures, hidden = torch.zeros(1, 3, 8, 8, dtype=dtype), [torch.zeros(1, 8, 8, dtype=torch.bool)]
+    boxes, colour = [torch.tensor([[0.0, 0, 8, 8]])], (1.4, 2.6, 122.77)
+    crops = crop_regions(pictures, boxes, (1.0,), 8, masks=hidden, outside=colour)
+    assert crops[0, 0, :, 0, 0].tolist() == [1, 3, 123]
+
+
 def test_enlarging_about_the_centre() -> None:
     box = torch.tensor([[40.0, 30.0, 60.0, 50.0]])
     torch.testing.assert_close(scale_and_clip(box, 1.5, (100, 100)), torch.tensor([[35.0, 25.0, 65.0, 55.0]]))

@@ -62,7 +62,7 @@ def crop_regions(
     # 8 bits hold what Pillow would hold; torch resizes them on CPUs only.
     dtype = torch.uint8 if pictures_B3HW.device.type == 'cpu' else torch.float32
     pictures_B3HW = to_bytes(pictures_B3HW).to(dtype)
-    fill_311 = pictures_B3HW.new_tensor(outside).round().view(3, 1, 1)
+    fill_311 = torch.tensor(outside).round().to(pictures_B3HW).view(3, 1, 1)
     shape = (len(scales), sum(map(len, boxes)), 3, size, size)
     crops_SN3ss = pictures_B3HW.new_empty(shape, dtype=torch.uint8)
     for crops_N3ss, scale in zip(crops_SN3ss, scales, strict=True):

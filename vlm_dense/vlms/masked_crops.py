@@ -94,9 +94,7 @@ class MaskedCrops:
         """
         rows, flags = [], [torch.zeros(0, dtype=torch.bool, device=pictures_B3HW.device)]
         for cuts in self.cut(pictures_B3HW, masks, tower.input_size, self.outside or tower.mean, image_shapes):
-            images_N3SS = tower.normalize(cuts.crops_N3SS)
-            extra = (cuts.inside_NSS,) if tower.takes_masks else ()
-            rows.append(tower.embed_images(images_N3SS, *extra))
+            rows.append(_embed(tower, cuts))
             flags.append(cuts.empty_N)
         region_ND = torch.cat(rows) if rows else torch.zeros(0, tower.embed_dim, device=pictures_B3HW.device)
         return region_ND, torch.cat(flags)
@@ -157,6 +155,15 @@ class MaskedCrops:
             picture_13HW, [boxes_n4], (1.0,), size, image_shapes=[shape], masks=hidden, outside=outside
         )
         return Cuts(crops_1n3SS[0], nearest_crops(inside_nHW, boxes_n4, size), empty_n)
+
+
+def _embed(tower: Any, cuts: Cuts) -> Tensor:
+    """(N, D) unit rows; what all empty masks show is embedded once."""
+    numbers_N = torch.arange(len(cuts.empty_N), device=cuts.empty_N.device)
+    alike_N = torch.where(cuts.empty_N, cuts.empty_N.int().argmax(), numbers_N)
+    shown_M, row_N = alike_N.unique(return_inverse=True)
+    extra = (cuts.inside_NSS[shown_M],) if tower.takes_masks else ()
+    return tower.embed_images(tower.normalize(cuts.crops_N3SS[shown_M]), *extra)[row_N]
 
 
 def nearest_crops(mask_NHW: Tensor, boxes_N4: Tensor, size: int) -> Tensor:

@@ -1,7 +1,7 @@
 """What a head says about regions, and what a region encoder says, made one score per word.
 
-Shapes: N regions, K words. Further axes may stand before N. Probabilities are blended as their logarithms, in float32 or
-wider, so that none of them is lost on the way.
+Shapes: N regions, K words. Further axes may stand before N. Probabilities are blended as their logarithms, in float32
+or wider, so that none of them is lost on the way.
 """
 
 import math
@@ -36,8 +36,8 @@ class ScoreFusion:
     | FC-CLIP (arXiv:2308.02487), ConvNeXt  | 0.4, 0.8                | 'factor'     | 'keep' |               |
     | the same, ResNets                     | 0.4, 0.8                | 'factor'     | 'own'  |               |
 
-    Softmaxes run over all words of a request, so more words change every score. They change no quotient of the scores of
-    two words of the same group, seen or unseen.
+    Softmaxes run over all words of a request, so more words change every score. They change no quotient of the scores
+    of two words of the same group, seen or unseen.
 
     Args:
         base_power: w of seen words, in [0, 1].
@@ -129,7 +129,7 @@ class ScoreFusion:
             region_NK = region_NK.masked_fill(empty_N[..., None], 0)
         if empty_N is not None and self.empty == 'own':
             power_NK = power_NK * ~empty_N[..., None]
-        return (1 - power_NK) * own_NK + power_NK * region_NK
+        return torch.lerp(own_NK, region_NK, power_NK)
 
     def _region_logs(self, region_NK: Tensor, void_N1: Tensor, is_base_K: Tensor) -> Tensor:
         """log c, (N, K)."""
@@ -158,7 +158,7 @@ class ScoreFusion:
 def calibrate(score_K: Tensor, is_base_K: Tensor, gamma: float) -> Tensor:
     """Calibrated stacking: scores of seen words less a constant, so that unseen words win more often.
 
-    Source: Chao et al. (arXiv:1605.04253), Eq. (3); ZegFormer (arXiv:2112.07910) takes 0.1 on COCO-Stuff.
+    Source: Chao et al. (arXiv:1605.04253); ZegFormer (arXiv:2112.07910) takes 0.1 on COCO-Stuff.
 
     Args:
         score_K: Scores (K, ...), such as maps; rows behind the K words stay as they are.

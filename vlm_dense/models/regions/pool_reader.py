@@ -9,8 +9,9 @@ from torch import Tensor
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.regions.region_reader import CLIP_LOGIT_SCALE, RegionReader, RegionRows
 from vlm_dense.registry import MODELS
-from vlm_dense.vlms import FrozenTower, ImageTower
+from vlm_dense.vlms import FrozenTower, ImageTower, TowerBackbone
 from vlm_dense.vlms.mask_pooling import MaskKind, resize_masks
+from vlm_dense.vlms.taps import PYRAMID_MAPS
 
 
 @MODELS.register_module()
@@ -51,7 +52,8 @@ class PoolReader(RegionReader):
         """Read every mask. Arguments as in `RegionReader`.
 
         Raises:
-            ConfigError: If the backbone has no tower and the reader none, or the tower cannot read such masks.
+            ConfigError: If the reader has no tower and the backbone is none or does not give its last map, or the tower
+                cannot read such masks.
             DataError: If maps and masks differ in number.
         """
         tower, map_BChw = self._map(pictures_B3HW, backbone, features)
@@ -64,13 +66,26 @@ class PoolReader(RegionReader):
         """The tower and its last map, (B, C, h, w)."""
         if self.tower is not None:
             return self.tower, self.tower.pyramid(self.tower.normalize(pictures_B3HW))[-1]
-        if not isinstance(getattr(backbone, 'tower', None), ImageTower):
+        if not isinstance(backbone, TowerBackbone):
             raise ConfigError(
-                f'PoolReader: {type(backbone).__name__} is no tower whose map could be read; take a '
-                'vlm_dense.TowerBackbone, or give the reader a tower of its own.'
+                f'PoolReader: {type(backbone).__name__} gives no map of a tower; take a vlm_dense.TowerBackbone, '
+                'or give the reader a tower of its own.'
             )
+        _check_last(backbone)
         last = features[-1]
         return backbone.tower, last if isinstance(last, Tensor) else last[0]
+
+
+def _check_last(backbone: TowerBackbone) -> None:
+    """Refuse another map than the last of a transformer's: they are alike in shape, so that nothing else would."""
+    if backbone.tower.blocks is None:
+        return
+    last = len(getattr(backbone.tower, 'taps', None) or range(PYRAMID_MAPS)) - 1
+    if backbone.out_indices[-1] not in (-1, last):
+        raise ConfigError(
+            f'PoolReader reads the last map of the tower; end out_indices={backbone.out_indices} of the backbone '
+            f'with {last}.'
+        )
 
 
 def _without_padding(cells_BNhw: Tensor, size: Sequence[int], image_sizes: Sequence[tuple[int, int]]) -> Tensor:

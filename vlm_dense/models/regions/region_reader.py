@@ -54,8 +54,8 @@ class RegionReader(nn.Module):
 
         Args:
             pictures_B3HW: RGB, 0..255, as `pictures_of` makes them of a batch.
-            backbone: The model's, which made the features.
-            features: Its maps of these pictures, as it returns them.
+            backbone: The model's.
+            features: What it made of these pictures, before any neck.
             mask_BNhw: Logits over the H x W field of the pictures, any height and width; N may be 0.
             image_sizes: Height and width of each picture in pixels without its padding, which belongs to no mask; None
                 where there is none.
