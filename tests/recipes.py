@@ -259,6 +259,19 @@ def shrink_san(config: Config) -> None:
             step.crop_size = (SIDE, SIDE)
 
 
+def shrink_region_namer(config: Config) -> None:
+    """CLIP's ViT on masked regions."""
+    config.model.tower.update(name=tiny_clip_vit(blocks=4), pretrained=None)
+    bank = config.model.text_bank
+    bank.bank.encoder = dict(type='vlm_dense.HashedEncoder')
+    bank.prompts = 'single'
+    # A random tower is far from any word, where a scale of 100 makes every step overshoot.
+    config.model.loss.scale = 10.0
+    for step in steps_of(config):
+        if step.type == 'vlm_dense.CutMaskedRegion':
+            step.size = SIDE
+
+
 def move(settings: Any, root: Path) -> None:
     """Point every path that starts in data/ to a folder of the test."""
     if isinstance(settings, list):
@@ -284,6 +297,7 @@ SHRINKS = {
     'lseg_vit_l16_fss1000': shrink_lseg_episodes,
     'lseg_vit_l16_pascal5i': shrink_lseg_episodes,
     'maskclip_': shrink_dense_clip,
+    'ovseg_vit': shrink_region_namer,
     'proxyclip_': shrink_dense_clip,
     'regionclip_rn50': shrink_regionclip,
     'san_vit': shrink_san,

@@ -14,10 +14,11 @@ from vlm_dense.checkpoints.adapters.inner_clip import from_inner_clip, has_inner
 from vlm_dense.checkpoints.adapters.mask_release import from_mask_release, is_mask_release
 from vlm_dense.checkpoints.adapters.openai_clip import from_openai_clip, is_openai_clip
 from vlm_dense.checkpoints.adapters.side_adapter import from_side_adapter, is_side_adapter
+from vlm_dense.checkpoints.adapters.tuned_tower import from_tuned_tower, is_tuned_tower
 
 
 def to_open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give weights open_clip's names: from transformers' CLIP, from OpenAI's, from inside a segmentor, or as they are.
+    """Give weights open_clip's names: from transformers' CLIP, OpenAI's, a model around a tower, or as they are.
 
     Raises:
         CheckpointError: If a layout is recognised but lacks pieces that belong together.
@@ -28,6 +29,8 @@ def to_open_clip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return from_hf_clip(weights)
     if is_openai_clip(weights):
         return from_openai_clip(weights)
+    if is_tuned_tower(weights):
+        return from_tuned_tower(weights)
     return dict(weights)
 
 
@@ -39,6 +42,7 @@ __all__ = [
     'from_mask_release',
     'from_openai_clip',
     'from_side_adapter',
+    'from_tuned_tower',
     'has_inner_clip',
     'is_dpt_release',
     'is_grounding_release',
@@ -46,6 +50,7 @@ __all__ = [
     'is_mask_release',
     'is_openai_clip',
     'is_side_adapter',
+    'is_tuned_tower',
     'to_film_segmentor',
     'to_mmdet_proposals',
     'to_open_clip',
