@@ -95,7 +95,8 @@ class SemanticMaps:
             score_Ms = score_MS[:, start : start + self.at_once]
             words = score_Ms.shape[1]
             score_Ms = functional.pad(score_Ms, (0, -words % WORDS_TOGETHER))
-            parts = [value_PM @ part_Mw for part_Mw in score_Ms.split(WORDS_TOGETHER, dim=1)]
+            with torch.autocast(value_PM.device.type, enabled=False):
+                parts = [value_PM @ part_Mw for part_Mw in score_Ms.split(WORDS_TOGETHER, dim=1)]
             part_Ps = (parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))[:, :words]
             if self.rules.seen_penalty:
                 part_Ps = calibrate(part_Ps.t(), self.is_base_K[start : start + words], self.rules.seen_penalty).t()
