@@ -12,11 +12,11 @@ from torch import Tensor
 
 from vlm_dense.models.decode_heads.ov_decode_head import IGNORE_INDEX, check_labels, stack_labels
 from vlm_dense.models.heads.mask import segments_of_labels
-from vlm_dense.models.heads.mask.decoding import Frame, MaskWindow, SemanticMaps, SemanticRules, Strips
+from vlm_dense.models.heads.mask.decoding import Frame, MaskWindow, MeanStrips, SemanticMaps, SemanticRules, Strips
 from vlm_dense.models.mask_naming import AskedWords, MaskNaming, NamedMasks, Synonyms
 from vlm_dense.models.requests import vocabulary_of
 from vlm_dense.models.segmentors.ov_encoder_decoder import OVEncoderDecoder
-from vlm_dense.models.segmentors.picture_maps import Window, flips_of
+from vlm_dense.models.segmentors.picture_maps import View, flips_between
 from vlm_dense.registry import MODELS
 
 
@@ -37,12 +37,14 @@ class OVMaskSegmentor(MaskNaming, OVEncoderDecoder):
         synonyms: There.
         ignore_index: Label of pixels that belong to no mask in training.
         kwargs: Other arguments of `OVEncoderDecoder`. ``test_cfg`` has its settings, and ``seen_penalty`` and
-            ``background_threshold``, which are those of `SemanticRules`. In mode 'slide' every window finds masks of
+            ``background_threshold``, which are those of `SemanticRules`. Every window and every view finds masks of
             its own.
 
     Raises:
         ConfigError: As `MaskNaming.start_naming`.
     """
+
+    test_settings = OVEncoderDecoder.test_settings | {'seen_penalty', 'background_threshold'}
 
     def __init__(
         self,
@@ -101,25 +103,37 @@ class OVMaskSegmentor(MaskNaming, OVEncoderDecoder):
         """Height and width in pixels of what masks cover, for a window of this size; more where a model pads it."""
         return size
 
-    def _label(self, sample: Any, found: Sequence[Window], picture: int, size: Sequence[int]) -> None:
+    def _label(self, sample: Any, found: Sequence[View], picture: int) -> None:
         test_cfg = self.test_cfg or {}
-        windows, scores = [], []
-        for rows, columns, (score_BNK, mask_BNhw) in found:
-            down, across = (
-                slice(*side.indices(length)[:2]) for side, length in zip((rows, columns), size, strict=True)
+        original = sample.metainfo['ori_shape'][:2]
+        strips = [
+            Strips(
+                self._mask_windows(view, picture),
+                Frame(view.size, original, flips_between(view, sample.metainfo)),
+                'input',
             )
-            covered = self.covered((down.stop - down.start, across.stop - across.start))
-            windows.append(MaskWindow(down, across, mask_BNhw[picture], covered))
-            scores.append(score_BNK[picture])
-        frame = Frame(size, sample.metainfo['ori_shape'][:2], flips_of(sample.metainfo))
+            for view in found
+        ]
+        score_MK = torch.cat([window.maps.score_BNK[picture] for view in found for window in view.windows])
         rules = SemanticRules(
             test_cfg.get('seen_penalty', 0.0), test_cfg.get('background_threshold'), test_cfg.get('words_at_once')
         )
-        is_base_K = torch.tensor(vocabulary_of([sample]).is_base, device=scores[0].device)
-        maps = SemanticMaps(Strips(windows, frame, 'input'), torch.cat(scores), is_base_K, rules)
+        is_base_K = torch.tensor(vocabulary_of([sample]).is_base, device=score_MK.device)
+        maps = SemanticMaps(MeanStrips(strips), score_MK, is_base_K, rules)
         sample.set_data(dict(pred_sem_seg=PixelData(data=maps.labels()[None])))
         if test_cfg.get('keep_scores', False):
             sample.set_data(dict(seg_logits=PixelData(data=maps.scores())))
+
+    def _mask_windows(self, view: View, picture: int) -> list[MaskWindow]:
+        """The windows of a view, with the masks of one picture."""
+        windows = []
+        for rows, columns, masks in view.windows:
+            down, across = (
+                slice(*side.indices(length)[:2]) for side, length in zip((rows, columns), view.size, strict=True)
+            )
+            covered = self.covered((down.stop - down.start, across.stop - across.start))
+            windows.append(MaskWindow(down, across, masks.mask_BNhw[picture], covered))
+        return windows
 
     def _forward(self, inputs: Tensor, data_samples: Sequence | None = None) -> Any:
         """Embeddings (B, N, D) and masks (B, N, h, w), with words their logits (B, N, K + 1) and masks."""
