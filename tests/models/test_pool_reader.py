@@ -6,7 +6,7 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from recipe_parts import add_tiny_clip, tiny_clip_resnet, tiny_clip_vit
+from recipe_parts import tiny_clip_convnext, tiny_clip_resnet, tiny_clip_vit
 from torch import Tensor, nn
 
 from vlm_dense.errors import ConfigError, DataError
@@ -21,11 +21,6 @@ CLOSE = {'rtol': 0, 'atol': 1e-4}
 def _no_grad():
     with torch.no_grad():
         yield
-
-
-def tiny_clip_convnext() -> str:
-    """A CLIP ConvNeXt with timm's smallest trunk, whose head has weights."""
-    return add_tiny_clip('convnext', timm_model_name='test_convnext', timm_pool='', timm_proj='mlp', image_size=64)
 
 
 def shaken(name: str) -> tuple[TowerBackbone, Any]:

@@ -5,6 +5,7 @@ from vlm_dense.datasets.detection_as_grounding import DetectionAsGrounding
 from vlm_dense.datasets.grounding import GroundingDataset
 from vlm_dense.datasets.load_label_map import LoadLabelMap
 from vlm_dense.datasets.odinw import OdinwSet, odinw_sets
+from vlm_dense.datasets.panoptic import LoadPanopticAnnotations, VocabularyPanopticDataset
 from vlm_dense.datasets.phrase_cut import PhraseCutDataset
 from vlm_dense.datasets.phrase_grounding import PhraseGroundingDataset
 from vlm_dense.datasets.phrase_mask import LoadPhraseMask
@@ -20,11 +21,13 @@ __all__ = [
     'DetectionAsGrounding',
     'GroundingDataset',
     'LoadLabelMap',
+    'LoadPanopticAnnotations',
     'LoadPhraseMask',
     'OdinwSet',
     'PhraseCutDataset',
     'PhraseGroundingDataset',
     'VocabularyCocoDataset',
+    'VocabularyPanopticDataset',
     'VocabularySegDataset',
     'WeightedMix',
     'odinw_sets',
