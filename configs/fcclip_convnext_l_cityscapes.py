@@ -1,4 +1,4 @@
-"""FC-CLIP (arXiv:2308.02487), weights of fcclip_convnext_l_coco.py, at the picture size that it takes for Cityscapes."""
+"""FC-CLIP (arXiv:2308.02487) with the weights of fcclip_convnext_l_coco.py, at its picture size for Cityscapes."""
 
 _base_ = ['fcclip_convnext_l_coco.py']
 test_pipeline = [

@@ -43,7 +43,7 @@ model = dict(
         type='vlm_dense.TextBank', encoder=dict(type='vlm_dense.OpenClipTextEncoder', **clip), prompt='vild_14'
     ),
     synonyms='max',
-    regions=dict(type='vlm_dense.PoolReader', kind='hard'),
+    regions=dict(type='vlm_dense.PoolReader', kind='hard', empty='zeros'),
     fusion=dict(type='vlm_dense.ScoreFusion', base_power=0.4, novel_power=0.8, void='factor', empty='keep'),
     test_cfg=dict(
         panoptic_on=True,

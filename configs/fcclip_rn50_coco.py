@@ -7,6 +7,7 @@ model = dict(
     backbone=dict(tower=clip),
     mask_head=dict(in_channels=[256, 512, 1024, 2048], classifier=dict(embed_dim=1024)),
     text_bank=dict(encoder=clip),
+    regions=dict(empty='picture'),
     fusion=dict(empty='own'),  # The region encoder has no say about masks that fill no cell.
 )
 del clip

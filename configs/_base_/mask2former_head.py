@@ -1,5 +1,5 @@
-# Mask2Former's head (arXiv:2112.01527) on maps at strides 4 to 32: six layers of deformable attention, then nine decoder
-# layers. A recipe adds the backbone's channels, the number of queries and what names the masks.
+# Mask2Former's head (arXiv:2112.01527) on maps at strides 4 to 32: six layers of deformable attention, then nine layers
+# of the decoder. A recipe adds the backbone's channels, the number of queries and what names the masks.
 attention = dict(embed_dims=256, num_heads=8, dropout=0.0, batch_first=True)
 feed_forward = dict(embed_dims=256, num_fcs=2, ffn_drop=0.0, act_cfg=dict(type='ReLU', inplace=True))
 model = dict(
