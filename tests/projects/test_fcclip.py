@@ -276,3 +276,17 @@ def test_segments_of_the_data_set_are_words_by_name(tmp_path: Path) -> None:
     base_only = {**settings, 'vocabulary': dict(dataset='coco_panoptic', base=['person']), 'objects': 'base'}
     found = DATASETS.build(base_only)[0]
     assert np.array_equal(np.unique(found['gt_seg_map']), [0, 255])
+
+
+def test_a_list_of_names_becomes_words_as_the_readme_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = (CONFIGS.parent / 'projects/fcclip/README.md').read_text().split('```python')
+    (script,) = (block.split('```')[0] for block in code if 'LIST.txt' in block)
+    rows = ['0:invalid_class_id', '1:person, child,child', '2:pot (odd)', *(f'{k}:pot,name {k}' for k in range(3, 134))]
+    Path('LIST.txt').write_text('\n'.join(rows))
+    exec(script, {})
+    words = Vocabulary.build(dict(file='words.json', seen_in=dict(file='words.json')))
+    own = Vocabulary.from_dataset('coco_panoptic')
+    assert (words.words, words.is_thing, set(words.is_base)) == (own.words, own.is_thing, {True})
+    assert [words.names(k) for k in (0, 1)] == [('person', 'child'), ('bicycle', 'pot (odd)')]
+    assert words.names(132) == ('rug-merged', 'pot', 'name 133')

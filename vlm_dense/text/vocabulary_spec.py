@@ -139,7 +139,7 @@ def _read_mapping(spec: Mapping[str, Any]) -> tuple[str, Any, dict[str, Any]]:
         raise VocabularyError(f"only='{only}' in the vocabulary: write 'base' or 'novel'.")
     options = {key: value for key, value in spec.items() if key != source}
     options['base'] = options.get('base') or ()
-    if len(options['base']) and options.get('seen_in') is not None:
+    if options['base'] and options.get('seen_in') is not None:
         raise VocabularyError("'base' and 'seen_in' of a vocabulary say the same; leave one of them out.")
     if source == 'file' and not isinstance(spec['file'], str | PathLike):
         raise VocabularyError(f"'file' of a vocabulary is {spec['file']!r}. Write a path.")
