@@ -90,6 +90,32 @@ def write_mask_nouns(root: Path) -> None:
         path.write_text('\n'.join(map(json.dumps, lines)))
 
 
+def write_panoptic_data(root: Path) -> None:
+    """COCO's panoptic annotations of two pictures in each part: two persons, one of them a crowd's, and two stuffs."""
+    words = Vocabulary.from_dataset('coco_panoptic')
+    categories = [dict(id=k + 1, name=word, isthing=int(words.is_thing[k])) for k, word in enumerate(words.words)]
+    folder = root / 'data' / 'coco' / 'annotations'
+    blocks = dict(zip([(300, 1), (70_000, 1), (5, 100), (90_001, 133)], np.ndindex(2, 2), strict=True))
+    for split in ('train2017', 'val2017'):
+        maps = folder / f'panoptic_{split}'
+        maps.mkdir(parents=True)
+        write_noise(folder.parent / split, np.random.default_rng(0))
+        images, segments = [], []
+        for number in range(2):
+            ids_HW, found = np.zeros((SIDE, SIDE), np.int64), []
+            for (key, category), (row, column) in blocks.items():
+                left, top, side = 48 * column + 2, 48 * row + 2, 40
+                ids_HW[top : top + side, left : left + side] = key
+                place = dict(bbox=[left, top, side, side], area=side * side)
+                found.append(dict(id=key, category_id=category, iscrowd=int(key == 70_000), **place))
+            rgb_HW3 = np.stack([ids_HW >> shift & 255 for shift in (0, 8, 16)], axis=-1)
+            Image.fromarray(rgb_HW3.astype(np.uint8)).save(maps / f'{number}.png')
+            images.append(dict(id=number, file_name=f'{number}.jpg', height=SIDE, width=SIDE))
+            segments.append(dict(image_id=number, file_name=f'{number}.png', segments_info=found))
+        content = dict(images=images, annotations=segments, categories=categories)
+        (folder / f'panoptic_{split}.json').write_text(json.dumps(content))
+
+
 def write_ade20k_data(root: Path) -> None:
     """ADE20K's folder with two pictures in each part."""
     folder = root / 'data' / 'ade' / 'ADEChallengeData2016'
@@ -156,8 +182,8 @@ def write_episodes_data(root: Path) -> None:
 
 
 def write_noise(folder: Path, generator: np.random.Generator) -> None:
-    """Two pictures, 0.jpg and 1.jpg, in a new folder."""
-    folder.mkdir(parents=True)
+    """Two pictures, 0.jpg and 1.jpg."""
+    folder.mkdir(parents=True, exist_ok=True)
     for number in range(2):
         picture = generator.integers(0, 255, (SIDE, SIDE, 3), np.uint8)
         Image.fromarray(picture).save(folder / f'{number}.jpg')
@@ -271,6 +297,7 @@ def write_data(root: Path, pictures_root: Path) -> None:
     """Data for every recipe of configs/."""
     write_boxes_data(root)
     write_mask_nouns(root)
+    write_panoptic_data(root)
     write_grounding_data(root)
     write_region_bank(root)
     write_ade20k_data(root)

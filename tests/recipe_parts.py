@@ -90,6 +90,11 @@ def tiny_clip_resnet() -> str:
     return add_tiny_clip('resnet', image_size=64, layers=(1, 1, 1, 1), width=16, head_width=32)
 
 
+def tiny_clip_convnext() -> str:
+    """A CLIP ConvNeXt with timm's smallest trunk, whose head has weights, into CLIP ViT-B/16's space."""
+    return add_tiny_clip('convnext', timm_model_name='test_convnext', timm_pool='', timm_proj='mlp', image_size=64)
+
+
 @cache
 def add_tiny_clip(kind: str, **vision: object) -> str:
     """Make open_clip know an architecture that builds in a moment."""

@@ -11,7 +11,7 @@ from typing import Any
 from bert_parts import WIDTH, tiny_bert
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from recipe_parts import CLIP_WIDTH, tiny_clip_resnet, tiny_clip_vit
+from recipe_parts import CLIP_WIDTH, tiny_clip_convnext, tiny_clip_resnet, tiny_clip_vit
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs'
@@ -272,6 +272,37 @@ def shrink_region_namer(config: Config) -> None:
             step.size = SIDE
 
 
+def shrink_mask2former(head: Any) -> None:
+    """Mask2Former's head, 32 wide; types and structure stay."""
+    head.update(feat_channels=32, out_channels=32, num_queries=12, train_cfg=dict(num_points=64))
+    encoder, decoder = head.pixel_decoder.encoder, head.transformer_decoder
+    encoder.num_layers, decoder.num_layers = 1, 2
+    head.positional_encoding.num_feats = head.pixel_decoder.positional_encoding.num_feats = 16
+    for layer in (encoder.layer_cfg, decoder.layer_cfg):
+        layer.ffn_cfg.update(embed_dims=32, feedforward_channels=48)
+        for attention in (part for name, part in layer.items() if name.endswith('attn_cfg')):
+            attention.update(embed_dims=32, num_heads=4)
+
+
+def shrink_fcclip(config: Config) -> None:
+    """CLIP's ConvNeXt or ResNet with Mask2Former's head."""
+    model = config.model
+    model.text_bank = dict(type='vlm_dense.NamesBank')
+    tower = model.backbone.tower
+    name, channels = (
+        (tiny_clip_resnet(), [64, 128, 256, 512])
+        if tower.name.startswith('RN')
+        else (tiny_clip_convnext(), [24, 32, 48, 64])
+    )
+    tower.update(name=name, pretrained=None)
+    shrink_mask2former(model.mask_head)
+    model.mask_head.in_channels = channels
+    model.mask_head.classifier.embed_dim = CLIP_WIDTH
+    model.data_preprocessor.batch_augments[0].size = (SIDE, SIDE)
+    for loader in loaders_of(config):
+        narrow(loader.dataset)
+
+
 def move(settings: Any, root: Path) -> None:
     """Point every path that starts in data/ to a folder of the test."""
     if isinstance(settings, list):
@@ -288,6 +319,7 @@ def move(settings: Any, root: Path) -> None:
 SHRINKS = {
     'clearclip_': shrink_dense_clip,
     'clipseg_rd64': shrink_film,
+    'fcclip_': shrink_fcclip,
     'fvlm_rn50': shrink_fvlm,
     'glip_swin': shrink_glip,
     'glipv2_swin': shrink_glip,
