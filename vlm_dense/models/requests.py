@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from vlm_dense.errors import ConfigError
+from vlm_dense.text.averaging import max_over_synonyms
 from vlm_dense.text.vocabulary import Vocabulary
 
 REMEDY = 'put dict(type="vlm_dense.AttachVocabulary", vocabulary=...) last in the pipeline.'
@@ -22,6 +24,20 @@ class WordRows(NamedTuple):
 
     text_KD: Tensor
     is_base_K: Tensor
+
+
+class NameRows(NamedTuple):
+    """`WordRows` of a vocabulary of K words with S names, the words themselves among them.
+
+    Args:
+        text_KD: (S, D), one unit row per name.
+        is_base_K: As there.
+        word_of_S: The word of every name.
+    """
+
+    text_KD: Tensor
+    is_base_K: Tensor
+    word_of_S: Tensor
 
 
 def vocabulary_of(data_samples: Sequence[BaseDataElement]) -> Vocabulary:
@@ -56,6 +72,20 @@ def vocabularies_of(data_samples: Sequence[BaseDataElement]) -> list[Vocabulary]
         if not isinstance(vocabulary, Vocabulary):
             raise ConfigError(f'data sample {row} of the batch carries no vocabulary; {REMEDY}')
     return asked
+
+
+def best_names(logits_NS: Tensor, words: NameRows) -> Tensor:
+    """Logits of the words from those of their names, of which the best counts.
+
+    Args:
+        logits_NS: (N, S) or more columns, which stay as they are.
+        words: K words with S names.
+
+    Returns:
+        (N, K) or as many more columns; N may be several axes.
+    """
+    names_NS, others = logits_NS.tensor_split([len(words.word_of_S)], dim=-1)
+    return torch.cat([max_over_synonyms(names_NS, words.word_of_S, len(words.is_base_K)), others], dim=-1)
 
 
 def words_of(data_sample: BaseDataElement) -> list[str]:

@@ -82,10 +82,10 @@ class OVEncoderDecoder(EncoderDecoder):
         Raises:
             ConfigError: If no vocabulary came with the samples.
         """
-        text_KD, is_base_K = self.request(data_samples, inputs.device)
+        words = self.request(data_samples, inputs.device)
         samples = list(data_samples or [])
         for rows, images_B3HW in by_size([_unpadded(*pair) for pair in zip(inputs, samples, strict=True)]):
-            found = self.inference(images_B3HW, text_KD, is_base_K)
+            found = self.inference(images_B3HW, *words)
             for picture, row in enumerate(rows):
                 self._label(samples[row], found, picture, images_B3HW.shape[-2:])
         return samples
@@ -113,8 +113,13 @@ class OVEncoderDecoder(EncoderDecoder):
         """What the head says about pictures or windows of them, on its own grid."""
         return self.decode_head.row_maps(self.extract_feat(inputs), text_KD, is_base_K)
 
-    def inference(self, inputs: Tensor, text_KD: Tensor, is_base_K: Tensor) -> list[Window]:
-        """The whole picture as one window, or overlapping windows, whose logits are to be averaged."""
+    def inference(self, inputs: Tensor, *words: Any) -> list[Window]:
+        """The whole picture as one window, or overlapping windows, whose logits are to be averaged.
+
+        Args:
+            inputs: Pictures of one size.
+            words: What `request` gave.
+        """
         test_cfg = self.test_cfg or {}
         mode = test_cfg.get('mode', 'whole')
         height, width = inputs.shape[-2:]
@@ -125,8 +130,7 @@ class OVEncoderDecoder(EncoderDecoder):
         else:
             raise ConfigError(f"test_cfg.mode={mode!r}; choose 'whole' or 'slide'.")
         return [
-            Window(rows, columns, self.encode_decode(inputs[..., rows, columns], text_KD, is_base_K))
-            for rows, columns in places
+            Window(rows, columns, self.encode_decode(inputs[..., rows, columns], *words)) for rows, columns in places
         ]
 
 

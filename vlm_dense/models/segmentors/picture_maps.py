@@ -4,13 +4,13 @@ Shapes: S rows of text, s of them, H W pixels of the input, H0 W0 of the origina
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from vlm_dense.errors import ConfigError
-from vlm_dense.models.decode_heads.row_maps import ROWS_TOGETHER, Resize, RowMaps, resize_rows
+from vlm_dense.models.decode_heads.row_maps import ROWS_TOGETHER, Resize, resize_rows
 
 # Of a chunk: 16 MiB. Much larger ones are slower, because the system clears fresh memory for every one of them.
 PIXELS_AT_ONCE = 2**22
@@ -22,12 +22,12 @@ class Window(NamedTuple):
     Args:
         rows: Of pixels.
         columns: Of pixels.
-        maps: For the whole batch.
+        maps: For the whole batch: `RowMaps`, or what a segmentor with another decoding made.
     """
 
     rows: slice
     columns: slice
-    maps: RowMaps
+    maps: Any
 
 
 class PictureMaps:
@@ -60,7 +60,7 @@ class PictureMaps:
             raise ConfigError(f'test_cfg.words_at_once={rows_at_once}; give a positive number, or leave it out.')
         self.windows, self.picture, self.size = windows, picture, tuple(size)
         self.original = tuple(metainfo['ori_shape'][:2])
-        self.flips = _flips(metainfo)
+        self.flips = flips_of(metainfo)
         self.resize = resize
         pixels = max(self.size[0] * self.size[1], self.original[0] * self.original[1])
         chunks = PIXELS_AT_ONCE // (ROWS_TOGETHER * pixels)
@@ -99,7 +99,8 @@ class PictureMaps:
         return sums_sHW / count_HW
 
 
-def _flips(metainfo: dict) -> list[int]:
+def flips_of(metainfo: dict) -> list[int]:
+    """The dimension, counted from the last, along which a picture was mirrored; none where it was not."""
     if not metainfo.get('flip'):
         return []
     return [-1] if metainfo['flip_direction'] == 'horizontal' else [-2]

@@ -8,7 +8,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from vlm_dense.errors import ConfigError, DataError
-from vlm_dense.models.requests import WordRows
+from vlm_dense.models.requests import NameRows, WordRows
 
 
 def segments_of_labels(label_HW: Tensor, ignore_index: int) -> InstanceData:
@@ -62,7 +62,7 @@ def segments_of_panoptic(
     return InstanceData.cat([things, rest[~torch.isin(rest.labels, things_K)]])
 
 
-def taught_segments(truth: InstanceData, words: WordRows, has_background: bool) -> InstanceData:
+def taught_segments(truth: InstanceData, words: WordRows | NameRows, has_background: bool) -> InstanceData:
     """The segments that a mask head learns from: those of seen words, and of the background where it has one.
 
     What remains belongs to no mask, so that no label of an unseen word can change a loss.

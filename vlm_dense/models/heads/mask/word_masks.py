@@ -19,7 +19,7 @@ from vlm_dense.errors import ConfigError
 from vlm_dense.models.heads.mask.query_embedding import QueryEmbedding
 from vlm_dense.models.heads.mask.segments import Segments
 from vlm_dense.models.heads.mask.truths import taught_segments
-from vlm_dense.models.requests import WordRows
+from vlm_dense.models.requests import NameRows, WordRows, best_names
 from vlm_dense.registry import MODELS
 
 FIXED_CLASSES = ('num_things_classes', 'num_stuff_classes', 'num_classes', 'class_weight')
@@ -132,17 +132,19 @@ class WordMasks(BaseModule):
         mask_BNhw = decoded.masks[-1]
         return Segments(self.cls_embed(decoded.queries[-1], mask_BNhw, decoded.features_BPhw), mask_BNhw)
 
-    def logits(self, embed_BND: Tensor, words: WordRows) -> Tensor:
+    def logits(self, embed_BND: Tensor, words: WordRows | NameRows) -> Tensor:
         """Logits (B, N, K + 1), or (B, N, K + 2) with a background behind the words; the void is last.
 
         In float32 even under autocast.
 
         Args:
             embed_BND: Of `Segments`.
-            words: K words.
+            words: K words. With a row per name, a word has the logit of its best name.
         """
         with torch.autocast(embed_BND.device.type, enabled=False):
             logits_MS = self.classifier(embed_BND.flatten(0, 1).float(), words.text_KD, words.is_base_K)
+            if isinstance(words, NameRows):
+                logits_MS = best_names(logits_MS, words)
         return logits_MS.unflatten(0, embed_BND.shape[:2])
 
     def forward(self, x: Sequence[Tensor], batch_data_samples: Sequence) -> tuple[list[Tensor], list[Tensor]]:
@@ -160,7 +162,7 @@ class WordMasks(BaseModule):
         self,
         features: Sequence[Tensor],
         truths: Sequence[InstanceData],
-        words: WordRows,
+        words: WordRows | NameRows,
         input_size: Sequence[int],
         image_sizes: Sequence | None = None,
     ) -> dict[str, Tensor]:
@@ -181,7 +183,7 @@ class WordMasks(BaseModule):
         taught = [taught_segments(truth, words, self.has_background) for truth in truths]
         metas = _metas(len(features[0]), input_size, image_sizes)
         embeds, masks = self(features, [SimpleNamespace(metainfo=meta) for meta in metas])
-        view = self._for_words(len(words.text_KD))
+        view = self._for_words(len(words.is_base_K))
         with torch.autocast(masks[0].device.type, enabled=False):
             logits = [self.logits(embed_BND, words) for embed_BND in embeds]
             return view.loss_by_feat(logits, [mask_BNhw.float() for mask_BNhw in masks], taught, metas)
