@@ -4,12 +4,14 @@ import importlib.util
 import io
 import json
 import shutil
+import sys
 import tarfile
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as coco_mask
 from recipes import ROOT, SIDE, tiny_recipe
 from shard_parts import write_shard
 
@@ -60,6 +62,30 @@ def write_boxes_data(root: Path) -> None:
                 Image.fromarray(generator.integers(0, 255, (SIDE, SIDE, 3), np.uint8)).save(folder / picture)
             content = annotations(names, pictures, lvis=data == 'lvis_v1')
             (folder / 'annotations' / file).write_text(json.dumps(content))
+
+
+def write_mask_nouns(root: Path) -> None:
+    """Pairs as tools/mask_nouns.py writes them, on COCO's pictures of `write_boxes_data`."""
+    for split in ('train2017', 'val2017'):
+        lines = []
+        for number, noun in enumerate(('dog', 'red kite')):
+            mask_HW = np.zeros((SIDE, SIDE), np.uint8, order='F')
+            mask_HW[8 + 20 * number : 60, 10:30] = 1
+            mask_HW[70:90, 60:90] = 1  # in two parts: its box holds patches outside of it
+            rle = coco_mask.encode(mask_HW)
+            lines.append(
+                dict(
+                    filename=f'{number}.jpg',
+                    height=SIDE,
+                    width=SIDE,
+                    noun=noun,
+                    caption=f'a {noun}',
+                    segmentation=dict(size=rle['size'], counts=rle['counts'].decode()),
+                    score=0.3,
+                )
+            )
+        path = root / 'data' / 'coco' / f'mask_nouns_{split}.jsonl'
+        path.write_text('\n'.join(map(json.dumps, lines)))
 
 
 def write_ade20k_data(root: Path) -> None:
@@ -201,7 +227,10 @@ def write_labelled_shard(folder: Path) -> None:
 
 
 def tool_module(name: str) -> ModuleType:
-    """A script of tools/ as a module."""
+    """A script of tools/ as a module, which finds its parts as when it is run."""
+    folder = str((ROOT / 'tools' / f'{name}.py').parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
     spec = importlib.util.spec_from_file_location(Path(name).name, ROOT / 'tools' / f'{name}.py')
     assert spec is not None
     assert spec.loader is not None
@@ -229,6 +258,7 @@ def write_caption_shards(root: Path) -> None:
 def write_data(root: Path, pictures_root: Path) -> None:
     """Data for every recipe of configs/."""
     write_boxes_data(root)
+    write_mask_nouns(root)
     write_grounding_data(root)
     write_region_bank(root)
     write_ade20k_data(root)

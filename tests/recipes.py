@@ -220,6 +220,19 @@ def shrink_dense_clip(config: Config) -> None:
                 step.scale = (2 * SIDE, SIDE)
 
 
+def shrink_region_namer(config: Config) -> None:
+    """CLIP's ViT on masked regions."""
+    config.model.tower.update(name=tiny_clip_vit(blocks=4), pretrained=None)
+    bank = config.model.text_bank
+    bank.bank.encoder = dict(type='vlm_dense.HashedEncoder')
+    bank.prompts = 'single'
+    # A random tower is far from any word, where a scale of 100 makes every step overshoot.
+    config.model.loss.scale = 10.0
+    for step in steps_of(config):
+        if step.type == 'vlm_dense.CutMaskedRegion':
+            step.size = SIDE
+
+
 def move(settings: Any, root: Path) -> None:
     """Point every path that starts in data/ to a folder of the test."""
     if isinstance(settings, list):
@@ -241,6 +254,7 @@ SHRINKS = {
     'glipv2_swin': shrink_glip,
     'lseg_vit': shrink_lseg,
     'maskclip_': shrink_dense_clip,
+    'ovseg_vit': shrink_region_namer,
     'proxyclip_': shrink_dense_clip,
     'regionclip_rn50': shrink_regionclip,
     'sclip_': shrink_dense_clip,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.structures import BaseDataElement
 from PIL import Image, ImageOps
+from torch import Tensor
 
 from vlm_dense.checkpoints import load_state
 from vlm_dense.datasets import AttachVocabulary
@@ -25,6 +26,7 @@ from vlm_dense.models.requests import words_of
 from vlm_dense.registry import MODELS
 from vlm_dense.text import Vocabulary
 from vlm_dense.text.prompt_packing import Prompt
+from vlm_dense.vlms.mask_pooling import resize_masks
 
 
 @dataclass(frozen=True)
@@ -107,13 +109,44 @@ class Finder:
         sample = self._ask(picture, words)
         return sample.pred_sem_seg.data.squeeze(0).cpu().numpy()
 
+    def propose(self, picture: str | PathLike[str] | np.ndarray) -> Tensor:
+        """Masks of a picture before any word is looked at, for models with a mask head.
+
+        Args:
+            picture: As in `detect`.
+
+        Returns:
+            Logits (N, h, w) over the picture, at the size that the pipeline gives it.
+
+        Raises:
+            ConfigError: If the model makes no masks without names.
+            DataError, MissingFileError: If the picture cannot be read.
+        """
+        is_segmentor = hasattr(self.model, 'decode_head')
+        head: Any = self.model.decode_head if is_segmentor else getattr(self.model, 'mask_head', None)
+        if not hasattr(head, 'segments'):
+            raise ConfigError(
+                f'{type(self.model).__name__} makes no masks without names; give a config of vlm_dense.OVMaskSegmentor '
+                'or vlm_dense.OVMaskDetector.'
+            )
+        with torch.inference_mode():
+            ready = self.model.data_preprocessor(pseudo_collate([self._prepared(picture)]), False)
+            height, width = ready['data_samples'][0].img_shape[:2]
+            images_13HW = ready['inputs'][..., :height, :width] if is_segmentor else ready['inputs']
+            size = images_13HW.shape[-2:]
+            found = head.segments(self.model.extract_feat(images_13HW), size, [(height, width)])
+            return resize_masks(found.mask_BNhw.float(), size)[0, :, :height, :width]
+
+    def _prepared(self, picture: str | PathLike[str] | np.ndarray) -> dict:
+        image_HW3 = picture if isinstance(picture, np.ndarray) else read_picture(picture)
+        return self._pipeline(dict(img=image_HW3[..., ::-1], img_id=0, img_path=''))
+
     def _ask(
         self, picture: str | PathLike[str] | np.ndarray, words: Sequence[str], prompt: Prompt | None = None
     ) -> BaseDataElement:
         base = [word for word in words if word in self._trained_words]
         attach = AttachVocabulary(vocabulary=Vocabulary.from_words(words, base=base))
-        image_HW3 = picture if isinstance(picture, np.ndarray) else read_picture(picture)
-        packed = attach(self._pipeline(dict(img=image_HW3[..., ::-1], img_id=0, img_path='')))
+        packed = attach(self._prepared(picture))
         if prompt is not None:
             packed['data_samples'].set_metainfo(dict(prompt=prompt))
         with torch.inference_mode():

@@ -1,7 +1,7 @@
 """Putting weights of any CLIP layout into an open_clip model, all of them or with an error."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,13 +26,14 @@ TEXT_HEADS = 8
 HF_HEADS = {'text': 8, 'vision': 12}  # defaults of transformers, which its files leave out
 
 
-def fill_open_clip(model: nn.Module, path: Path, half: Half = 'both') -> Coverage:
+def fill_open_clip(model: nn.Module, path: Path, half: Half = 'both', optional: Collection[str] = ()) -> Coverage:
     """Load weights into an open_clip model: open_clip's, OpenAI's or transformers' layout.
 
     Args:
         model: Filled in place, in float32.
         path: File of weights.
         half: Which half has to be filled; with one, the other half may be missing from the file.
+        optional: Weights that keep their values where the file lacks them.
 
     Returns:
         What became of each weight.
@@ -49,7 +50,8 @@ def fill_open_clip(model: nn.Module, path: Path, half: Half = 'both') -> Coverag
         return Coverage(names, (), (), ())
     weights = _as_open_clip_expects(model, to_open_clip(weights_of(read_checkpoint(path, 'cpu'))))
     coverage = check_coverage(model.state_dict(), weights, f"'{path}'")
-    needed = replace(coverage, missing=tuple(name for name in coverage.missing if _is_in(name, half)))
+    missing = (name for name in coverage.missing if name not in optional)
+    needed = replace(coverage, missing=tuple(name for name in missing if _is_in(name, half)))
     if not needed.is_complete or needed.unexpected:
         raise CheckpointError(f'{needed}.')
     model.load_state_dict(weights, strict=False)

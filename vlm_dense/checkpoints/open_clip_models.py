@@ -7,7 +7,7 @@ model, the text encoder and the image tower, load through this module.
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -97,12 +97,15 @@ def find_open_clip(name: str, pretrained: str | None) -> OpenClipSource:
     return OpenClipSource(name, path, replace(preprocessing, size=preprocessing.size or side), evidence)
 
 
-def load_open_clip(source: OpenClipSource, half: Half = 'both') -> nn.Module:
+def load_open_clip(
+    source: OpenClipSource, half: Half = 'both', extend: Callable[[nn.Module], None] | None = None
+) -> nn.Module:
     """Build a model in float32 on the CPU, in eval mode, with its weights.
 
     Args:
         source: From ``find_open_clip``.
         half: 'text' or 'image' accepts weights that hold that half only; the other half then stays random.
+        extend: Adds parameters to the architecture before its weights are read; a file may hold them, or not.
 
     Raises:
         CheckpointError: If the file holds other weights, or would run code when read.
@@ -110,10 +113,13 @@ def load_open_clip(source: OpenClipSource, half: Half = 'both') -> nn.Module:
     """
     check_quick_gelu(source.name, source.config, source.evidence)
     model = _build(source)
+    published = set(model.state_dict())
+    if extend is not None:
+        extend(model)
     if source.path is not None:
         try:
             check_heads(source.path, source.config)
-            fill_open_clip(model, source.path, half)
+            fill_open_clip(model, source.path, half, optional=set(model.state_dict()) - published)
         except (CheckpointError, RuntimeError, KeyError, ValueError) as error:
             raise CheckpointError(
                 f"'{source.path}' does not load as weights of open_clip's '{source.name}': {error} "

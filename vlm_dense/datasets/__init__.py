@@ -1,9 +1,11 @@
 """Data sets with words, their transforms, and the built-in pictures."""
 
+from vlm_dense.datasets.cut_masked_region import CutMaskedRegion
 from vlm_dense.datasets.detection import VocabularyCocoDataset
 from vlm_dense.datasets.detection_as_grounding import DetectionAsGrounding
 from vlm_dense.datasets.grounding import GroundingDataset
 from vlm_dense.datasets.load_label_map import LoadLabelMap
+from vlm_dense.datasets.mask_nouns import MaskNounDataset
 from vlm_dense.datasets.odinw import OdinwSet, odinw_sets
 from vlm_dense.datasets.phrase_cut import PhraseCutDataset
 from vlm_dense.datasets.phrase_grounding import PhraseGroundingDataset
@@ -17,10 +19,12 @@ from vlm_dense.datasets.weighted_mix import WeightedMix
 __all__ = [
     'AttachVocabulary',
     'CaptionShards',
+    'CutMaskedRegion',
     'DetectionAsGrounding',
     'GroundingDataset',
     'LoadLabelMap',
     'LoadPhraseMask',
+    'MaskNounDataset',
     'OdinwSet',
     'PhraseCutDataset',
     'PhraseGroundingDataset',

@@ -3,6 +3,7 @@
 from vlm_dense.evaluation.base_novel_box_metric import BaseNovelBoxMetric
 from vlm_dense.evaluation.panoptic_metric import PanopticQualityMetric
 from vlm_dense.evaluation.phrase_grounding_metric import PhraseGroundingMetric
+from vlm_dense.evaluation.region_naming_metric import RegionNamingMetric
 from vlm_dense.evaluation.seen_unseen_iou_metric import SeenUnseenIoUMetric
 from vlm_dense.evaluation.write_predictions import WritePredictions
 
@@ -10,6 +11,7 @@ __all__ = [
     'BaseNovelBoxMetric',
     'PanopticQualityMetric',
     'PhraseGroundingMetric',
+    'RegionNamingMetric',
     'SeenUnseenIoUMetric',
     'WritePredictions',
 ]

@@ -15,6 +15,7 @@ from vlm_dense.models import (
 )
 from vlm_dense.models.classifiers import EmbeddingClassifier, LinearClassifier, ScoreFusion, calibrate
 from vlm_dense.models.detectors import GroundingDetector, OVTwoStageDetector
+from vlm_dense.models.region_namer import RegionNamer
 from vlm_dense.models.requests import WordRows, vocabulary_of, words_of
 
 # mmengine's checkpoints load without running code from here on.
@@ -25,6 +26,7 @@ __all__ = [
     'GroundingDetector',
     'LinearClassifier',
     'OVTwoStageDetector',
+    'RegionNamer',
     'ScoreFusion',
     'WordRows',
     'branches',

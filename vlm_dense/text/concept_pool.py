@@ -47,11 +47,42 @@ class ConceptPool:
             raise StorageError(f"cannot write the pool '{path}' ({error}). Choose another place.") from error
 
 
+def caption_nouns(
+    caption: str, unit: Unit = 'phrases', method: str = 'rules', model: str | PathLike[str] | None = None
+) -> list[str]:
+    """The different nouns of a caption, in the order in which they first stand in it.
+
+    Args:
+        caption: Any text.
+        unit: 'phrases' takes whole noun phrases, 'large red dog'; 'heads' the last word of each, 'dog'.
+        method: Of `noun_phrases`.
+        model: As there.
+
+    Raises:
+        ConfigError: If there is no such unit or method.
+        MissingFileError: If what the method needs is not there.
+    """
+    check_unit(unit)
+    found = [phrase.text for phrase in noun_phrases(caption, method, model)]
+    nouns = [phrase.split()[-1] for phrase in found] if unit == 'heads' else found
+    return list({normalise_word(noun): noun for noun in nouns}.values())
+
+
+def check_unit(unit: str) -> None:
+    """Refuse what is no `Unit`.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    if unit not in ('phrases', 'heads'):
+        raise ConfigError(f"unit={unit!r}; choose 'phrases' or 'heads'.")
+
+
 class ConceptCounter:
     """Counts noun phrases, a caption or a list at a time.
 
     Args:
-        unit: 'phrases' counts whole noun phrases, 'large red dog'; 'heads' the last word of each, 'dog'.
+        unit: Of `caption_nouns`.
         method: Of `noun_phrases`.
         model: As there.
 
@@ -60,8 +91,7 @@ class ConceptCounter:
     """
 
     def __init__(self, unit: Unit = 'phrases', method: str = 'rules', model: str | PathLike[str] | None = None) -> None:
-        if unit not in ('phrases', 'heads'):
-            raise ConfigError(f"unit={unit!r}; choose 'phrases' or 'heads'.")
+        check_unit(unit)
         self.unit, self.method, self.model = unit, method, model
         self.captions = 0
         self._counts: Counter[str] = Counter()
@@ -77,7 +107,7 @@ class ConceptCounter:
         """
         for caption in captions:
             self.captions += 1
-            self._count(self._unit_of(found.text) for found in noun_phrases(caption, self.method, self.model))
+            self._count(caption_nouns(caption, self.unit, self.method, self.model))
 
     def add_words(self, words: Iterable[str]) -> None:
         """Count words of a list; they stay in the pool however rare they are."""
@@ -117,9 +147,6 @@ class ConceptCounter:
         for key, word in spellings.items():
             self._counts[key] += 1
             self._spellings[key][word] += 1
-
-    def _unit_of(self, phrase: str) -> str:
-        return phrase.split()[-1] if self.unit == 'heads' else phrase
 
     def _spelling(self, key: str) -> str:
         return min(self._spellings[key].items(), key=lambda item: (-item[1], item[0]))[0]

@@ -1,7 +1,8 @@
-"""Rows of words in templates drawn at random, as training augmentation."""
+"""Rows of words that come with pictures, also in templates drawn at random, as training augmentation."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,3 +73,22 @@ class DrawnPromptBank:
         while len(self._rows) > self.rows_in_memory:
             self._rows.popitem(last=False)
         return drawn_ND
+
+
+def rows_of_words(bank: Any, words: Sequence[str]) -> Tensor:
+    """A row per word, which may repeat: drawn ones of a `DrawnPromptBank`, else those of a vocabulary of the words.
+
+    Args:
+        bank: A `DrawnPromptBank`, a `TextBank` or anything with its call.
+        words: N words.
+
+    Returns:
+        (N, D) on the CPU.
+
+    Raises:
+        VocabularyError: If a text is longer than the encoder reads, or a word cannot be one.
+    """
+    if hasattr(bank, 'draw'):
+        return bank.draw(words)
+    vocabulary = Vocabulary.from_words(words, dedupe=True)
+    return bank(vocabulary)[torch.tensor([vocabulary.index(word) for word in words])]

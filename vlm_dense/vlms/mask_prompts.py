@@ -13,7 +13,7 @@ from vlm_dense.registry import MODELS
 from vlm_dense.vlms.clip_vit import cut_patches, pictures_after, place_cells
 from vlm_dense.vlms.open_clip_tower import OpenClipTower
 from vlm_dense.vlms.positions import Interpolation, resize_positions
-from vlm_dense.vlms.readers import TransformerReader
+from vlm_dense.vlms.readers import TransformerReader, reader_of
 from vlm_dense.vlms.readouts import Readout
 
 
@@ -29,9 +29,11 @@ class MaskPromptedTower(OpenClipTower):
     768 for B/16 at 224; they start at zero, and are resized as the positions are for other grids. They belong to
     whole pictures: `pyramid` and `embed_dense` take no masks.
 
+    A checkpoint of `vlm_dense.RegionNamer`, which tunes such a tower, is a file of ``pretrained`` weights.
+
     Args:
         name: As in `OpenClipTower`.
-        pretrained: As in `OpenClipTower`; these weights hold no mask tokens.
+        pretrained: As in `OpenClipTower`; without mask tokens among them these start at zero.
         depth: How many times patches are replaced.
         prompts_only: Whether the mask tokens alone have gradients, and the rest is frozen.
         readout: As in `OpenClipTower`.
@@ -57,16 +59,21 @@ class MaskPromptedTower(OpenClipTower):
         interpolation: Interpolation = 'bicubic',
         taps: Sequence[int] | None = None,
     ) -> None:
+        self.depth = depth  # read while the weights are
         super().__init__(name, pretrained, readout, interpolation, taps)
-        visual = self.visual
-        if not isinstance(self._reader, TransformerReader):
-            raise ConfigError(f"'{self._source.name}' takes no mask prompts. Take a plain vision transformer.")
-        if not 1 <= depth <= len(self.blocks):
-            raise ConfigError(f'depth={depth} of MaskPromptedTower: write 1 to {len(self.blocks)}, its blocks.')
-        height, width = visual.grid_size
-        self.depth = depth
         self.visual.requires_grad_(not prompts_only)
-        visual.mask_embedding = nn.Parameter(torch.zeros(depth, height * width, visual.conv1.out_channels))
+        self.visual.mask_embedding.requires_grad_(True)
+
+    def _extend(self, model: Any) -> None:
+        visual = model.visual
+        reader = reader_of(visual, self._source.name)
+        if not isinstance(reader, TransformerReader):
+            raise ConfigError(f"'{self._source.name}' takes no mask prompts. Take a plain vision transformer.")
+        blocks = len(reader.blocks(visual))
+        if not 1 <= self.depth <= blocks:
+            raise ConfigError(f'depth={self.depth} of MaskPromptedTower: write 1 to {blocks}, its blocks.')
+        height, width = visual.grid_size
+        visual.mask_embedding = nn.Parameter(torch.zeros(self.depth, height * width, visual.conv1.out_channels))
 
     @property
     def fingerprint(self) -> str:

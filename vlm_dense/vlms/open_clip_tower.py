@@ -55,15 +55,14 @@ class OpenClipTower(ImageTower):
         output_stride: int = 32,
     ) -> None:
         super().__init__()
-        source = find_open_clip(name, pretrained)
-        visual: Any = load_open_clip(source, 'image').visual
+        self._source = source = find_open_clip(name, pretrained)
+        visual: Any = load_open_clip(source, 'image', self._extend).visual
         self.visual = visual
         self.embed_dim = source.embed_dim
         preprocessing = visual.preprocess_cfg
         self.mean = pixel_scale(preprocessing['mean'])
         self.std = pixel_scale(preprocessing['std'])
         self.input_size = input_side(visual)
-        self._source = source
         self._reader = reader_of(visual, source.name)
         if interpolation not in INTERPOLATIONS:
             raise ConfigError(
@@ -74,6 +73,9 @@ class OpenClipTower(ImageTower):
         self.taps = self._reader.checked_taps(visual, taps)
         self._reader.set_stride(visual, output_stride)
         self.output_stride = output_stride
+
+    def _extend(self, model: Any) -> None:
+        """Add what a kind of tower has beside open_clip's weights, before these are read."""
 
     @property
     def fingerprint(self) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -11,7 +10,7 @@ from vlm_dense.models.decode_heads.ov_decode_head import IGNORE_INDEX
 from vlm_dense.models.segmentors.drawn_words import draw_words
 from vlm_dense.models.segmentors.ov_encoder_decoder import OVEncoderDecoder
 from vlm_dense.registry import MODELS
-from vlm_dense.text.vocabulary import Vocabulary
+from vlm_dense.text.drawn_prompts import rows_of_words
 
 
 @MODELS.register_module()
@@ -50,20 +49,13 @@ class WordQuerySegmentor(OVEncoderDecoder):
         words, targets_BHW = draw_words(data_samples, self.negatives, self.ignore_index)
         head = self.decode_head
         reduced, grid = head.reduce(self.extract_feat(inputs))
-        logits_BHW = head.decode(reduced, self._rows(words).to(inputs.device), grid)
+        logits_BHW = head.decode(reduced, rows_of_words(self.text_bank, words).to(inputs.device), grid)
         logits_BHW = head.resize(logits_BHW[:, None], targets_BHW.shape[-2:])[:, 0]
         known_BHW = targets_BHW != self.ignore_index
         total = functional.binary_cross_entropy_with_logits(
             logits_BHW, (targets_BHW == 1).to(logits_BHW), weight=known_BHW.to(logits_BHW), reduction='sum'
         )
         return {'decode.loss_mask': total / known_BHW.sum().clamp(min=1)}
-
-    def _rows(self, words: list[str]) -> Tensor:
-        """A row per word, (B, D); words may repeat."""
-        if hasattr(self.text_bank, 'draw'):
-            return self.text_bank.draw(words)
-        vocabulary = Vocabulary.from_words(dict.fromkeys(words))
-        return self.text_bank(vocabulary)[torch.tensor([vocabulary.index(word) for word in words])]
 
     def _forward(self, inputs: Tensor, data_samples: Sequence | None = None) -> Tensor:
         """Raw logits (B, K, H, W)."""
