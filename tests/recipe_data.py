@@ -129,18 +129,36 @@ def write_phrasecut_data(root: Path) -> None:
 
 
 def write_coco_stuff_data(root: Path) -> None:
-    """COCO-Stuff's folder with two pictures, the upper tenth of their maps ignored."""
+    """COCO-Stuff's folder with two pictures in each part, the upper tenth of their maps ignored."""
     base = root / 'data' / 'coco_stuff164k'
-    pictures, maps = base / 'images' / 'val2017', base / 'annotations' / 'val2017'
     random = np.random.default_rng(0)
-    for folder in (pictures, maps):
+    for part in ('train2017', 'val2017'):
+        pictures, maps = base / 'images' / part, base / 'annotations' / part
+        for folder in (pictures, maps):
+            folder.mkdir(parents=True)
+        for number in range(2):
+            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
+            labels = np.repeat(np.repeat(random.integers(0, 171, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
+            labels[:11] = 255
+            Image.fromarray(picture).save(pictures / f'{number}.jpg')
+            Image.fromarray(labels).save(maps / f'{number}_labelTrainIds.png')
+
+
+def write_voc_data(root: Path) -> None:
+    """VOC 2012's folder with its augmentation: two pictures for training and two for the test."""
+    base = root / 'data' / 'VOCdevkit' / 'VOC2012'
+    random = np.random.default_rng(0)
+    lists = base / 'ImageSets' / 'Segmentation'
+    for folder in (lists, base / 'JPEGImages', base / 'SegmentationClass', base / 'SegmentationClassAug'):
         folder.mkdir(parents=True)
-    for number in range(2):
-        picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
-        labels = np.repeat(np.repeat(random.integers(0, 171, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
-        labels[:11] = 255
-        Image.fromarray(picture).save(pictures / f'{number}.jpg')
-        Image.fromarray(labels).save(maps / f'{number}_labelTrainIds.png')
+    for part, maps in (('trainaug', 'SegmentationClassAug'), ('val', 'SegmentationClass')):
+        names = [f'{part}_{number}' for number in range(2)]
+        (lists / f'{part}.txt').write_text('\n'.join(names))
+        for name in names:
+            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
+            labels = np.repeat(np.repeat(random.integers(0, 21, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
+            Image.fromarray(picture).save(base / 'JPEGImages' / f'{name}.jpg')
+            Image.fromarray(labels).save(base / maps / f'{name}.png')
 
 
 def write_noise(folder: Path, generator: np.random.Generator) -> None:
@@ -264,5 +282,6 @@ def write_data(root: Path, pictures_root: Path) -> None:
     write_ade20k_data(root)
     write_phrasecut_data(root)
     write_coco_stuff_data(root)
+    write_voc_data(root)
     write_caption_shards(root)
     shutil.copytree(pictures_root / 'data' / 'pictures', root / 'data' / 'pictures')

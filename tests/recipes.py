@@ -233,6 +233,38 @@ def shrink_region_namer(config: Config) -> None:
             step.size = SIDE
 
 
+def shrink_mask_former(config: Config) -> None:
+    """MaskFormer's head on ResNet-101 or Swin-B, with CLIP's ViT on crops."""
+    model = config.model
+    backbone, head = model.backbone, model.decode_head
+    if backbone.type == 'ResNet':
+        backbone.update(base_channels=8, stem_channels=8, init_cfg=None)
+        head.in_channels = [32, 64, 128, 256]
+    else:
+        backbone.update(embed_dims=16, depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8], window_size=3, init_cfg=None)
+        head.in_channels = [16, 32, 64, 128]
+    head.update(feat_channels=32, out_channels=32, num_queries=6)
+    head.positional_encoding.num_feats = 16
+    layers = head.transformer_decoder
+    layers.num_layers = 2
+    for attention in (layers.layer_cfg.self_attn_cfg, layers.layer_cfg.cross_attn_cfg):
+        attention.update(embed_dims=32, num_heads=2, attn_drop=0.0, proj_drop=0.0)
+    layers.layer_cfg.ffn_cfg.update(embed_dims=32, feedforward_channels=32, ffn_drop=0.0)
+    # Random words are far from any query, where a temperature of 0.01 makes every step overshoot.
+    head.classifier.update(embed_dim=CLIP_WIDTH, temperature=0.1)
+    for bank in {'text_bank', 'region_bank'} & set(model):
+        model[bank] = dict(type='vlm_dense.HashedBank')
+    model.regions.tower.update(name=tiny_clip_vit(blocks=4), pretrained=None)
+    model.data_preprocessor.size = (SIDE, SIDE)
+    for step in steps_of(config):
+        if step.type == 'RandomChoiceResize':
+            step.scales = [SIDE]
+        if step.type == 'RandomCrop':
+            step.crop_size = (SIDE, SIDE)
+        if step.type == 'Resize':
+            step.scale = (4 * SIDE, SIDE)
+
+
 def move(settings: Any, root: Path) -> None:
     """Point every path that starts in data/ to a folder of the test."""
     if isinstance(settings, list):
@@ -254,11 +286,15 @@ SHRINKS = {
     'glipv2_swin': shrink_glip,
     'lseg_vit': shrink_lseg,
     'maskclip_': shrink_dense_clip,
+    'ovseg_r101c': shrink_mask_former,
+    'ovseg_swin_b': shrink_mask_former,
     'ovseg_vit': shrink_region_namer,
     'proxyclip_': shrink_dense_clip,
     'regionclip_rn50': shrink_regionclip,
     'sclip_': shrink_dense_clip,
     'vild_r50': shrink_vild,
+    'zegformer_r101': shrink_mask_former,
+    'zsseg_r101c': shrink_mask_former,
 }
 
 
