@@ -1,0 +1,167 @@
+"""ZegFormer's recipes, shrunk: the paper's formulas in numpy, what training sees, and the test of the paper."""
+
+import json
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from miniatures import provide
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from named_masks import RolledBank, asked, assert_same, labels_of, own_logits, score_maps, softmax, tiny_model
+from PIL import Image
+from recipe_data import write_coco_stuff_data, write_voc_data
+from recipes import CONFIGS, ROOT, tiny_recipe
+
+from vlm_dense.datasets.preparation import prepare
+from vlm_dense.engine.command_line import run_testing, run_training
+from vlm_dense.engine.settings import read_config
+from vlm_dense.evaluation.protocols import find_protocol
+from vlm_dense.registry import DATASETS, MODELS
+from vlm_dense.text.vocabulary import Vocabulary
+
+WORDS = ('person', 'cow', 'sky-other', 'river', 'traffic cone', 'car')
+SEEN = ('person', 'sky-other', 'car')
+README = (ROOT / 'projects' / 'zegformer' / 'README.md').read_text(encoding='utf-8')
+
+
+def zegformer(parts, seen_weight: float, unseen_weight: float) -> np.ndarray:
+    """Scores (N, K): the geometric mean of both branches, weights of the region branch given."""
+    own_NK1 = own_logits(parts, parts.void_D)  # the void's row has its own length
+    a_NK = softmax(own_NK1)[:, :-1]
+    c_NK = softmax(np.hstack([100 * parts.region_ND @ parts.words_KD.T, own_NK1[:, -1:]]))[:, :-1]
+    c_NK[:, parts.is_base_K] = c_NK[:, parts.is_base_K].mean(1, keepdims=True)
+    weight_K = np.where(parts.is_base_K, seen_weight, unseen_weight)
+    return a_NK ** (1 - weight_K) * c_NK**weight_K
+
+
+@pytest.mark.parametrize('words', [WORDS, ('cat', *WORDS[::-1])])
+def test_the_papers_formulas(words: tuple[str, ...], tmp_path: Path) -> None:
+    _, model = tiny_model('zegformer_r101_cocostuff.py', tmp_path)
+    model.__dict__['region_bank'] = RolledBank()
+    answer, parts = asked(model, words, SEEN)
+    map_KHW = score_maps(zegformer(parts, 1 / 3, 2 / 3), parts.mask_NHW)
+    map_KHW[parts.is_base_K] -= 0.1
+    assert_same(answer, map_KHW)
+    assert len(labels_of(answer)) > 1
+    assert not np.allclose(np.linalg.norm(parts.void_D), 1, atol=0.1)
+
+
+def test_other_data_sets_have_one_weight_and_no_penalty(tmp_path: Path) -> None:
+    option = '--cfg-options model.fusion.base_power=0.6667 model.test_cfg.seen_penalty=0'
+    assert option in README
+    _, model = tiny_model('zegformer_r101_cocostuff.py', tmp_path)
+    settings = dict(pair.split('=') for pair in option.split()[1:])
+    model.fusion.base_power = float(settings['model.fusion.base_power'])
+    model.test_cfg['seen_penalty'] = float(settings['model.test_cfg.seen_penalty'])
+    answer, parts = asked(model, WORDS, SEEN)
+    assert_same(answer, score_maps(zegformer(parts, 0.6667, 2 / 3), parts.mask_NHW))
+
+
+def test_one_template_in_the_published_test() -> None:
+    assert '--cfg-options model.text_bank.prompt=zegformer' in README
+    trained = read_config(str(CONFIGS / 'zegformer_r101_cocostuff.py'))
+    tested = read_config(str(CONFIGS / 'zegformer_r101_cocostuff.py'), {'model.text_bank.prompt': 'zegformer'})
+    assert [config.model.text_bank.prompt for config in (trained, tested)] == ['zegformer_8', 'zegformer']
+    assert trained.model.region_bank == tested.model.region_bank
+
+
+def losses(config: Config, labels: Path, values: dict[int, int]) -> dict[str, torch.Tensor]:
+    """Losses of the first batch with numbers of the label maps exchanged, everything else alike."""
+    kept = {path: path.read_bytes() for path in labels.glob('*.png')}
+    try:
+        for path in kept:
+            map_HW = np.asarray(Image.open(path)).copy()
+            map_HW[:30, :30], map_HW[40:70, 20:60] = 1, 2  # seen, in either data set
+            for corner, value in enumerate(values):
+                map_HW[75 + 12 * corner : 85 + 12 * corner, 30:90] = values[value]
+            Image.fromarray(map_HW).save(path)
+        for seed in (random.seed, np.random.seed, torch.manual_seed):
+            seed(0)
+        model = MODELS.build(config.model)
+        model.init_weights()
+        model.train()
+        train_set = DATASETS.build(config.train_dataloader.dataset)
+        batch = model.data_preprocessor(pseudo_collate([train_set[0], train_set[1]]), True)
+        return model(**batch, mode='loss')
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+
+
+# The numbers of two unseen words and of two seen ones on disk.
+SPLITS = [
+    ('zegformer_r101_cocostuff.py', 'coco_stuff164k/annotations/train2017', (19, 23), (3, 5)),
+    ('zegformer_r101_voc.py', 'VOCdevkit/VOC2012/SegmentationClassAug', (16, 20), (3, 5)),
+    ('zsseg_r101c_cocostuff.py', 'coco_stuff164k/annotations/train2017', (160, 94), (3, 5)),
+]
+
+
+@pytest.mark.parametrize(('name', 'folder', 'unseen', 'seen'), SPLITS)
+def test_no_unseen_label_reaches_a_loss(
+    name: str, folder: str, unseen: tuple[int, int], seen: tuple[int, int], tmp_path: Path
+) -> None:
+    write_coco_stuff_data(tmp_path)
+    write_voc_data(tmp_path)
+    config = tiny_recipe(name, tmp_path)
+    for step in config.train_dataloader.dataset.pipeline:
+        if step.type == 'RandomCrop':
+            step.crop_size = (160, 160)  # all of the picture
+    config.model.data_preprocessor.size = (160, 160)
+    labels = tmp_path / 'data' / folder
+    before = losses(config, labels, dict(zip(unseen, unseen, strict=True)))
+    after = losses(config, labels, dict(zip(unseen, unseen[::-1], strict=True)))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    # Of two seen words it is another matter.
+    first = losses(config, labels, dict(zip(seen, seen, strict=True)))
+    second = losses(config, labels, dict(zip(seen, seen[::-1], strict=True)))
+    assert not torch.equal(first['decode.loss_cls'], second['decode.loss_cls'])
+
+
+PROTOCOLS = {
+    'ade20k_150': 150,
+    'ade20k_847': 847,
+    'context59': 59,
+    'context459': 459,
+    'voc20': 20,
+    'cityscapes19': 19,
+}
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The shrunk recipe and a checkpoint of it after two steps on COCO-Stuff's miniature."""
+    folder = tmp_path_factory.mktemp('trained')
+    write_coco_stuff_data(folder)
+    config = tiny_recipe('zegformer_r101_cocostuff.py', folder)
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        loader.update(num_workers=0, persistent_workers=False)
+    config.train_dataloader.batch_size = 2
+    config.train_cfg.update(max_iters=2, val_interval=10)
+    config.default_hooks.checkpoint.interval = 2
+    config.dump(folder / 'tiny.py')
+    assert run_training([str(folder / 'tiny.py'), '--work-dir', str(folder / 'run')]) == 0
+    return [str(folder / 'tiny.py'), str(folder / 'run' / 'iter_2.pth')]
+
+
+@pytest.mark.parametrize('name', PROTOCOLS)
+def test_trained_on_one_data_set_and_tested_on_another(name: str, trained: list[str], tmp_path: Path) -> None:
+    protocol = find_protocol(name)
+    archives, root = tmp_path / 'archives', tmp_path / 'data'
+    archives.mkdir()
+    root.mkdir()
+    provide(protocol.data, archives, root)
+    assert prepare(protocol.data, root, archives=archives, partial=True).good
+    place = ['--data-root', str(root), '--out', str(tmp_path / 'out'), '--work-dir', str(tmp_path / 'logs')]
+    options = ['--cfg-options', 'model.fusion.base_power=0.6667', 'model.test_cfg.seen_penalty=0']
+    assert run_testing([*trained, '--protocol', name, *place, *options]) == 0
+    result = json.loads((tmp_path / 'out' / 'result.json').read_text())
+    assert all(math.isfinite(result['figures'][figure]) for figure in protocol.headline)
+    assert result['pictures'] == 2
+    asked_for = json.loads((tmp_path / 'out' / 'predictions' / 'request.json').read_text())['words']['words']
+    assert tuple(asked_for) == Vocabulary.build(protocol.parts[0].words).words
+    assert len(asked_for) == result['vocabulary']['']['words'] == PROTOCOLS[name]
