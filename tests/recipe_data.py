@@ -113,6 +113,25 @@ def write_region_bank(root: Path) -> None:
     tool.fill(teacher, dataset, boxes, rank=0, world_size=1, device='cpu', save_every=200)
 
 
+def write_ade20k_847_data(root: Path) -> None:
+    """ADE20K's folder with 847 words, two pictures in each part, and the words that training sees."""
+    folder = root / 'data' / 'ade' / 'ADE20K_2021_17_01'
+    random = np.random.default_rng(0)
+    for part in ('training', 'validation'):
+        pictures, maps = folder / 'images_detectron2' / part, folder / 'annotations_detectron2' / part
+        for place in (pictures, maps):
+            place.mkdir(parents=True)
+        for number in range(2):
+            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
+            labels = np.repeat(np.repeat(random.integers(0, 847, (11, 13), dtype=np.uint16), 10, 0), 10, 1)
+            labels[:11], labels[11:22] = 65535, 255  # nothing, and a word
+            Image.fromarray(picture).save(pictures / f'{number}.jpg')
+            Image.fromarray(labels).save(maps / f'{number}.tif')
+    words = ['--words', str(ROOT / 'vlm_dense/datasets/vocabularies/ade20k_847.json'), '--base', '572']
+    maps = folder / 'annotations_detectron2' / 'training'
+    tool_module('data/frequent_words').main([str(maps), *words, '--out', str(folder / 'words_572_275.json')])
+
+
 def write_phrasecut_data(root: Path) -> None:
     """PhraseCut's folder with two phrases in each part, their regions of another colour than the rest."""
     folder = root / 'data' / 'VGPhraseCut_v0'
@@ -280,6 +299,7 @@ def write_data(root: Path, pictures_root: Path) -> None:
     write_grounding_data(root)
     write_region_bank(root)
     write_ade20k_data(root)
+    write_ade20k_847_data(root)
     write_phrasecut_data(root)
     write_coco_stuff_data(root)
     write_voc_data(root)
