@@ -60,6 +60,7 @@ def test_a_sample_shows_its_region_as_masked_crops_do(folder: Path) -> None:
     sample = packed['data_samples']
     assert np.array_equal(sample.gt_instances.masks.masks, cut.inside_NSS.numpy())
     assert 0 < cut.inside_NSS.float().mean() < 1
+    assert sample.gt_instances.bboxes.tensor.tolist() == [[0, 0, 32, 32]]
     assert sample.noun == 'red kite'
     assert sample.vocabulary.words == ('red kite',)
     assert sample.gt_instances.labels.tolist() == [0]

@@ -22,7 +22,8 @@ class CutMaskedRegion(BaseTransform):
 
     Required keys: ``img`` (H, W, 3) in mmcv's order of channels, BGR, and ``segmentation``, a COCO RLE of the same size
     (see `MaskNounDataset`); ``label`` where there is one. Changed: ``img`` (S, S, 3) uint8 and ``img_shape``. Added
-    keys: ``gt_masks``, what of the cut is inside, (1, S, S), and ``gt_bboxes_labels`` (1,) with a label.
+    keys: ``gt_masks``, what of the cut is inside, (1, S, S), its box ``gt_bboxes``, and ``gt_bboxes_labels`` (1,) with
+    a label.
 
     Args:
         size: S, the side in pixels of the pictures that the tower takes.
@@ -61,6 +62,7 @@ class CutMaskedRegion(BaseTransform):
         results['img'] = cut.crops_N3SS[0].permute(1, 2, 0).contiguous().numpy()
         results['img_shape'] = results['img'].shape[:2]
         results['gt_masks'] = BitmapMasks(cut.inside_NSS.numpy().astype(np.uint8), self.size, self.size)
+        results['gt_bboxes'] = results['gt_masks'].get_bboxes('hbox')
         if 'label' in results:
             results['gt_bboxes_labels'] = np.array([results['label']], dtype=np.int64)
         return results

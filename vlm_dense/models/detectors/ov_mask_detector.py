@@ -108,23 +108,15 @@ class OVMaskDetector(MaskNaming, SingleStageDetector):
         return self.mask_head.loss(features, truths, words, batch_inputs.shape[-2:], sizes)
 
     def _truth(self, sample: DetDataSample, is_thing_K: Tensor, size: Sequence[int]) -> InstanceData:
-        labels = sample.get('gt_sem_seg')
-        for name, shape, switch in (
-            (
-                'gt_instances.masks',
-                sample.gt_instances.masks.shape if 'masks' in sample.gt_instances else (),
-                'pad_mask',
-            ),
-            ('gt_sem_seg', tuple(size) if labels is None else labels.sem_seg.shape, 'pad_seg'),
-        ):
-            if tuple(shape[-2:]) != tuple(size):
-                raise ConfigError(
-                    f'{name} of a picture covers {tuple(shape[-2:])} of the {tuple(size)} pixels of its batch; load '
-                    f'them (with_mask=True, with_seg=True), and set {switch}=True in the data_preprocessor.'
-                )
-        if labels is None:
-            return segments_of_instances(sample.gt_instances)
-        return segments_of_panoptic(sample.gt_instances, labels.sem_seg[0].long(), is_thing_K, self.ignore_index)
+        if 'masks' not in sample.gt_instances:
+            raise ConfigError('gt_instances of a picture has no masks; load them with with_mask=True.')
+        truth = segments_of_instances(sample.gt_instances)
+        _check_size('gt_instances.masks', truth.masks, size, 'pad_mask')
+        if 'gt_sem_seg' not in sample:
+            return truth
+        labels_HW = sample.gt_sem_seg.sem_seg[0].long()
+        _check_size('gt_sem_seg', labels_HW, size, 'pad_seg')
+        return segments_of_panoptic(sample.gt_instances, labels_HW, is_thing_K, self.ignore_index)
 
     def predict(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], rescale: bool = True
@@ -185,3 +177,11 @@ class OVMaskDetector(MaskNaming, SingleStageDetector):
     def _forward(self, batch_inputs: Tensor, batch_data_samples: Any = None) -> tuple:
         """Embeddings (B, N, D) and masks (B, N, h, w)."""
         return tuple(self.mask_head.segments(self.extract_feat(batch_inputs), batch_inputs.shape[-2:]))
+
+
+def _check_size(name: str, map_HW: Tensor, size: Sequence[int], switch: str) -> None:
+    if tuple(map_HW.shape[-2:]) != tuple(size):
+        raise ConfigError(
+            f'{name} of a picture covers {tuple(map_HW.shape[-2:])} of the {tuple(size)} pixels of its batch; set '
+            f'{switch}=True in the data_preprocessor.'
+        )
