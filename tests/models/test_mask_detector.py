@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from mask_model_parts import WORDS, crops, det_sample, detector, picture, stripes, words
+from mask_model_parts import WORDS, crops, det_sample, detector, network, picture, stripes, words
 from mmdet.models.seg_heads import MaskFormerFusionHead
 from mmdet.models.utils import preprocess_panoptic_gt
 from mmengine import ConfigDict
 from mmengine.structures import InstanceData, PixelData
+from recipe_parts import HashedBank, tiny_clip_resnet
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -81,6 +82,31 @@ def test_order_of_words_changes_indices_only() -> None:
     for word in range(4):
         scores, again = one.scores[one.labels == word], other.scores[other.labels == 3 - word]
         torch.testing.assert_close(scores, again, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_masks_are_read_from_the_map_of_the_backbone() -> None:
+    tower = dict(type='vlm_dense.OpenClipTower', name=tiny_clip_resnet(), pretrained=None)
+    _, mask_head = network()
+    model = detector(
+        backbone=dict(type='vlm_dense.TowerBackbone', tower=tower),
+        mask_head={**mask_head, 'in_channels': [64, 128, 256, 512]},
+        regions=dict(type='vlm_dense.PoolReader'),
+        fusion=dict(type='vlm_dense.ScoreFusion', base_power=0.4, novel_power=0.8, void='factor', empty='own'),
+        region_bank=dict(type='vlm_dense.HashedBank'),
+    )
+    assert not any(name.startswith('regions') for name in model.state_dict())
+    vocabulary, images_13HW = words(), torch.randn(1, 3, 64, 96)
+    asking = model.asked_words(vocabulary, images_13HW.device)
+    score_BNK, mask_BNhw = model.name_masks(model.mask_head, images_13HW, asking)
+    maps = model.backbone(images_13HW)
+    region_BND, empty_BN = model.backbone.tower.embed_masks(maps[-1], mask_BNhw)
+    own_NK1 = model.mask_head.logits(model.mask_head.segments(maps, (64, 96)).embed_BND, asking.own)[0]
+    own_NK, region_NK = own_NK1[:, :-1].softmax(dim=1), 100 * region_BND[0] @ HashedBank()(vocabulary).t()
+    power_NK = torch.tensor([0.4, 0.4, 0.4, 0.8]) * ~empty_BN[0, :, None]
+    blend_NK = own_NK ** (1 - power_NK) * region_NK.softmax(dim=1) ** power_NK
+    expected_NK = blend_NK / blend_NK.sum(dim=1, keepdim=True) * (1 - own_NK1.softmax(dim=1)[:, -1:])
+    torch.testing.assert_close(score_BNK[0], expected_NK, rtol=1e-3, atol=1e-6)
 
 
 def loss_of(model: nn.Module, samples: list) -> dict[str, Tensor]:

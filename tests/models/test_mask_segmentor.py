@@ -122,6 +122,21 @@ def test_background_and_threshold_have_the_label_after_the_words() -> None:
     assert (asked(model, [picture(64, 96)], words())[0].pred_sem_seg.data == 4).all()
 
 
+def test_maps_are_summed_in_full_precision_under_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, vocabulary = segmentor(dict(keep_scores=True), **crops()), words()
+    kept = []
+    monkeypatch.setattr(
+        model, 'encode_decode', lambda *given: kept.append(type(model).encode_decode(model, *given)) or kept[-1]
+    )
+    with torch.autocast('cpu', torch.bfloat16):
+        found = asked(model, [picture(64, 96)], vocabulary)[0].seg_logits.data
+    score_BNK, mask_BNhw = kept[0]
+    assert score_BNK.dtype == mask_BNhw.dtype == found.dtype == torch.float32
+    mask_NHW = resized(mask_BNhw[0], (64, 96)).sigmoid()
+    expected_KHW = resized(torch.einsum('nk,nhw->khw', score_BNK[0], mask_NHW), ORIGINAL)
+    torch.testing.assert_close(found, expected_KHW, rtol=1e-4, atol=1e-5)
+
+
 def loss_of(model: nn.Module, maps: list[Tensor], vocabulary: Vocabulary) -> dict[str, Tensor]:
     torch.manual_seed(0)
     model.train()

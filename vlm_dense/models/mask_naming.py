@@ -36,7 +36,7 @@ class NamedMasks(NamedTuple):
 
     Args:
         score_BNK: Probabilities of the words, with one more last column where the head has a background.
-        mask_BNhw: Logits on the head's grid.
+        mask_BNhw: Logits on the head's grid. Both in float32 even under autocast.
     """
 
     score_BNK: Tensor
@@ -143,4 +143,5 @@ class MaskNaming:
             region_BNK = self.regions.logits(region_BND, asked.region.text_KD)
             if isinstance(asked.region, NameRows):
                 region_BNK = best_names(region_BNK, asked.region)
-        return NamedMasks(self.fusion(own_BNK1, region_BNK, empty_BN, asked.own.is_base_K), mask_BNhw)
+        score_BNK = self.fusion(own_BNK1, region_BNK, empty_BN, asked.own.is_base_K)
+        return NamedMasks(score_BNK, mask_BNhw.to(score_BNK.dtype))

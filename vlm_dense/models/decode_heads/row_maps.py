@@ -121,9 +121,9 @@ class BestRow:
         self.score_HW: Tensor | None = None
         self.row_HW: Tensor | None = None
 
-    def add(self, start: int, maps_sHW: Tensor, dim: int = 0) -> None:
-        """Look at the maps ``start``, ``start`` + 1, ..., which follow along ``dim``; starts grow from call to call."""
-        score_HW, row_HW = maps_sHW.max(dim=dim)
+    def add(self, start: int, maps_sHW: Tensor) -> None:
+        """Look at the maps ``start``, ``start`` + 1, ...; starts grow from call to call."""
+        score_HW, row_HW = maps_sHW.max(dim=0)
         row_HW += start
         if self.score_HW is None or self.row_HW is None:
             self.score_HW, self.row_HW = score_HW, row_HW

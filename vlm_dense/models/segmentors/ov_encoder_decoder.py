@@ -17,7 +17,7 @@ from vlm_dense.models.decode_heads.row_maps import RowMaps
 from vlm_dense.models.requests import WordRows, vocabulary_of
 from vlm_dense.models.segmentors.picture_maps import PictureMaps, Window
 from vlm_dense.models.sizes import by_size
-from vlm_dense.registry import MODELS
+from vlm_dense.registry import MODELS, build_part
 
 
 @MODELS.register_module()
@@ -38,9 +38,9 @@ class OVEncoderDecoder(EncoderDecoder):
             fill 16 MiB). ``keep_scores=True`` puts all maps on the samples as ``seg_logits``, (K, H, W) floats.
     """
 
-    def __init__(self, backbone: dict, decode_head: dict, text_bank: dict, **kwargs: object) -> None:
+    def __init__(self, backbone: dict, decode_head: dict, text_bank: Any, **kwargs: object) -> None:
         super().__init__(backbone=backbone, decode_head=decode_head, **kwargs)
-        self.text_bank = MODELS.build(text_bank)
+        self.text_bank = build_part(text_bank)
 
     def _init_decode_head(self, decode_head: dict) -> None:
         # mmseg also copies num_classes and out_channels here: an open vocabulary has neither.

@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.classifiers import calibrate
-from vlm_dense.models.decode_heads.row_maps import BestRow
 from vlm_dense.models.heads.mask.decoding.strips import Strip, Strips
 
 # Matrix products always have this width: another one may choose another kernel, which rounds differently.
@@ -76,29 +75,51 @@ class SemanticMaps:
         return torch.cat([words_KHW, torch.cat([floor_1HW, others_sHW]).amax(dim=0, keepdim=True)])
 
     def _best(self, strip: Strip) -> Tensor:
-        best, words = BestRow(), len(self.is_base_K)
+        words = len(self.is_base_K)
         floor = -torch.inf if self.rules.threshold is None else self.rules.threshold
         floor_P = strip.values_MrW.new_full((strip.values_MrW[0].numel(),), floor)
+        best = _BestWord(torch.full_like(floor_P, -torch.inf))
         for start, part_Ps in self._chunks(strip):
             words_Ps, others_Ps = part_Ps.tensor_split([max(words - start, 0)], dim=1)
             if words_Ps.shape[1]:
-                best.add(start, words_Ps, dim=1)
+                best.add(start, words_Ps)
             if others_Ps.shape[1]:
                 floor_P = torch.maximum(floor_P, others_Ps[:, 0])
-        assert best.row_HW is not None
-        assert best.score_HW is not None
-        return best.row_HW.masked_fill(floor_P > best.score_HW, words)
+        return best.word_P.masked_fill(floor_P > best.score_P, words)
 
     def _chunks(self, strip: Strip) -> Iterator[tuple[int, Tensor]]:
         """First word and score maps (P, s), some words after the other, the background last."""
-        value_PM = strip.values_MrW.flatten(1).t()
+        value_PM = strip.values_MrW.flatten(1).t().contiguous()  # Products are a third faster so.
         score_MS = self.score_MS[strip.masks_M]
         for start in range(0, score_MS.shape[1], self.at_once):
             score_Ms = score_MS[:, start : start + self.at_once]
             words = score_Ms.shape[1]
             score_Ms = functional.pad(score_Ms, (0, -words % WORDS_TOGETHER))
-            parts = [value_PM @ part_Mw for part_Mw in score_Ms.split(WORDS_TOGETHER, dim=1)]
+            with torch.autocast(value_PM.device.type, enabled=False):
+                parts = [value_PM @ part_Mw for part_Mw in score_Ms.split(WORDS_TOGETHER, dim=1)]
             part_Ps = (parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))[:, :words]
             if self.rules.seen_penalty:
                 part_Ps = calibrate(part_Ps.t(), self.is_base_K[start : start + words], self.rules.seen_penalty).t()
             yield start, part_Ps
+
+
+class _BestWord:
+    """The highest of many scores at every pixel, given a few words at a time; of equal ones the first.
+
+    A maximum with its place takes several times as long as one without, so the place is looked up only where a pixel
+    has a new best word.
+
+    Args:
+        score_P: What any word is above.
+    """
+
+    def __init__(self, score_P: Tensor) -> None:
+        self.score_P = score_P
+        self.word_P = torch.zeros(len(score_P), dtype=torch.long, device=score_P.device)
+
+    def add(self, start: int, score_Ps: Tensor) -> None:
+        """Look at the words ``start``, ``start`` + 1, ...; starts grow from call to call."""
+        highest_P = score_Ps.amax(dim=1)
+        better_p = (highest_P > self.score_P).nonzero()[:, 0]
+        self.word_P[better_p] = start + score_Ps[better_p].max(dim=1).indices
+        self.score_P = torch.maximum(self.score_P, highest_P)

@@ -16,7 +16,7 @@ from torch import Tensor
 from vlm_dense.models.heads.mask.decoding.resizing import resize_rows_of, resize_span, row_weights
 
 # Of a strip, for all masks: fits the caches of a core, and is large enough for matrix products to be fast.
-STRIP_PIXELS = 2**14
+STRIP_PIXELS = 2**13
 
 
 class MaskWindow(NamedTuple):
