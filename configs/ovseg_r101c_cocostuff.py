@@ -1,7 +1,7 @@
 """OVSeg (arXiv:2210.04150) as published: MaskFormer with ResNet-101c and the mask-prompted CLIP ViT-B/16, COCO-Stuff.
 
-All 171 words are trained. The tower is that of ovseg_vit_b16_mask_prompts.py, and only the test needs it. The weight of
-its scores is that for ADE20K: projects/ovseg/README.md has the others.
+All 171 words are trained, with model.regions=None model.fusion=None: the tower comes later, from
+ovseg_vit_b16_mask_prompts.py. The weight of its scores is that for ADE20K; projects/ovseg/README.md has the others.
 """
 
 _base_ = [

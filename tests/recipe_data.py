@@ -1,19 +1,18 @@
 """Made-up data for every recipe of configs/, in the layouts that they read."""
 
-import importlib.util
 import io
 import json
 import shutil
-import sys
 import tarfile
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
+from recipe_maps import write_ade20k_847_data, write_ade20k_data, write_coco_stuff_data, write_voc_data
 from recipes import ROOT, SIDE, tiny_recipe
 from shard_parts import write_shard
+from tool_modules import tool_module
 
 from vlm_dense.registry import DATASETS
 from vlm_dense.text.vocabulary import Vocabulary
@@ -88,20 +87,6 @@ def write_mask_nouns(root: Path) -> None:
         path.write_text('\n'.join(map(json.dumps, lines)))
 
 
-def write_ade20k_data(root: Path) -> None:
-    """ADE20K's folder with two pictures in each part."""
-    folder = root / 'data' / 'ade' / 'ADEChallengeData2016'
-    random = np.random.default_rng(0)
-    for part in ('training', 'validation'):
-        for kind in ('images', 'annotations'):
-            (folder / kind / part).mkdir(parents=True)
-        for number in range(2):
-            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
-            labels = np.repeat(np.repeat(random.integers(0, 151, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
-            Image.fromarray(picture).save(folder / 'images' / part / f'{number}.jpg')
-            Image.fromarray(labels).save(folder / 'annotations' / part / f'{number}.png')
-
-
 def write_region_bank(root: Path) -> None:
     """What `tools/precompute_regions.py` writes for the miniature of the recipe that reads a bank."""
     tool = tool_module('precompute_regions')
@@ -111,25 +96,6 @@ def write_region_bank(root: Path) -> None:
     boxes = tool.picture_boxes(dataset, proposals, with_truth=True)
     (teacher,) = tool.teacher_configs(config)
     tool.fill(teacher, dataset, boxes, rank=0, world_size=1, device='cpu', save_every=200)
-
-
-def write_ade20k_847_data(root: Path) -> None:
-    """ADE20K's folder with 847 words, two pictures in each part, and the words that training sees."""
-    folder = root / 'data' / 'ade' / 'ADE20K_2021_17_01'
-    random = np.random.default_rng(0)
-    for part in ('training', 'validation'):
-        pictures, maps = folder / 'images_detectron2' / part, folder / 'annotations_detectron2' / part
-        for place in (pictures, maps):
-            place.mkdir(parents=True)
-        for number in range(2):
-            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
-            labels = np.repeat(np.repeat(random.integers(0, 847, (11, 13), dtype=np.uint16), 10, 0), 10, 1)
-            labels[:11], labels[11:22] = 65535, 255  # nothing, and a word
-            Image.fromarray(picture).save(pictures / f'{number}.jpg')
-            Image.fromarray(labels).save(maps / f'{number}.tif')
-    words = ['--words', str(ROOT / 'vlm_dense/datasets/vocabularies/ade20k_847.json'), '--base', '572']
-    maps = folder / 'annotations_detectron2' / 'training'
-    tool_module('data/frequent_words').main([str(maps), *words, '--out', str(folder / 'words_572_275.json')])
 
 
 def write_phrasecut_data(root: Path) -> None:
@@ -145,39 +111,6 @@ def write_phrasecut_data(root: Path) -> None:
             Image.fromarray(picture).save(folder / 'images' / f'{number}.jpg')
             tasks.append(dict(image_id=number, phrase=phrase, Polygons=[[square]], instance_boxes=[[20, 20, 60, 60]]))
         (folder / f'refer_{part}.json').write_text(json.dumps(tasks))
-
-
-def write_coco_stuff_data(root: Path) -> None:
-    """COCO-Stuff's folder with two pictures in each part, the upper tenth of their maps ignored."""
-    base = root / 'data' / 'coco_stuff164k'
-    random = np.random.default_rng(0)
-    for part in ('train2017', 'val2017'):
-        pictures, maps = base / 'images' / part, base / 'annotations' / part
-        for folder in (pictures, maps):
-            folder.mkdir(parents=True)
-        for number in range(2):
-            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
-            labels = np.repeat(np.repeat(random.integers(0, 171, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
-            labels[:11] = 255
-            Image.fromarray(picture).save(pictures / f'{number}.jpg')
-            Image.fromarray(labels).save(maps / f'{number}_labelTrainIds.png')
-
-
-def write_voc_data(root: Path) -> None:
-    """VOC 2012's folder with its augmentation: two pictures for training and two for the test."""
-    base = root / 'data' / 'VOCdevkit' / 'VOC2012'
-    random = np.random.default_rng(0)
-    lists = base / 'ImageSets' / 'Segmentation'
-    for folder in (lists, base / 'JPEGImages', base / 'SegmentationClass', base / 'SegmentationClassAug'):
-        folder.mkdir(parents=True)
-    for part, maps in (('trainaug', 'SegmentationClassAug'), ('val', 'SegmentationClass')):
-        names = [f'{part}_{number}' for number in range(2)]
-        (lists / f'{part}.txt').write_text('\n'.join(names))
-        for name in names:
-            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
-            labels = np.repeat(np.repeat(random.integers(0, 21, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
-            Image.fromarray(picture).save(base / 'JPEGImages' / f'{name}.jpg')
-            Image.fromarray(labels).save(base / maps / f'{name}.png')
 
 
 def write_noise(folder: Path, generator: np.random.Generator) -> None:
@@ -261,19 +194,6 @@ def write_labelled_shard(folder: Path) -> None:
     grounding = dict(caption=caption, regions=regions)
     lines = [dict(filename=name, height=SIDE, width=SIDE, grounding=grounding) for name in names]
     (folder / 'pseudo.jsonl').write_text('\n'.join(map(json.dumps, lines)))
-
-
-def tool_module(name: str) -> ModuleType:
-    """A script of tools/ as a module, which finds its parts as when it is run."""
-    folder = str((ROOT / 'tools' / f'{name}.py').parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
-    spec = importlib.util.spec_from_file_location(Path(name).name, ROOT / 'tools' / f'{name}.py')
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def write_caption_shards(root: Path) -> None:

@@ -1,4 +1,4 @@
-"""ADE20K with 847 words, as tools/data/prepare.py ade20k_847 --train lays it out: 572 are trained, the test asks for all.
+"""ADE20K with 847 words, as tools/data/prepare.py ade20k_847 --train lays it out: 572 are trained, all are asked.
 
 tools/data/frequent_words.py makes the split. 255 is a word, so 65535 is what counts for nothing.
 A recipe adds the steps of the pictures, then `attach_seen` or `attach_all`.

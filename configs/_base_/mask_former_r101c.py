@@ -1,4 +1,4 @@
-"""MaskFormer with DeepLab's ResNet-101: three convolutions of 64, 64, 128 channels in its stem, a last stage with holes.
+"""MaskFormer with DeepLab's ResNet-101: three convolutions (64, 64, 128 channels) in its stem, and dilated at the end.
 
 Where its weights come from: projects/zsseg/README.md.
 """

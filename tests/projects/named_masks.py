@@ -83,9 +83,7 @@ def asked(model: nn.Module, words: Sequence[str], base: Sequence[str]) -> tuple[
     coarse_3hw = torch.randint(0, 256, (1, 3, 4, 5), generator=generator).float()
     picture_3HW = functional.interpolate(coarse_3hw, size=(HEIGHT, WIDTH))[0].to(torch.uint8)
     vocabulary = Vocabulary.from_words(words, base=base)
-    sample = SegDataSample(
-        metainfo=dict(img_shape=(HEIGHT, WIDTH), ori_shape=(HEIGHT, WIDTH), vocabulary=vocabulary)
-    )
+    sample = SegDataSample(metainfo=dict(img_shape=(HEIGHT, WIDTH), ori_shape=(HEIGHT, WIDTH), vocabulary=vocabulary))
     batch = model.data_preprocessor(dict(inputs=[picture_3HW], data_samples=[sample]), False)
     images_13HW = batch['inputs']
     with torch.no_grad():

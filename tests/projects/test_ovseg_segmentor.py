@@ -9,6 +9,8 @@ from mmengine.config import Config
 from named_masks import asked, assert_same, own_logits, score_maps, softmax, tiny_model
 from recipes import CONFIGS
 
+from vlm_dense.registry import MODELS
+
 WORDS = ('person', 'cow', 'sky-other', 'river', 'traffic cone')
 NAMES = ('ovseg_r101c_cocostuff.py', 'ovseg_swin_b_cocostuff.py')
 
@@ -47,3 +49,14 @@ def test_the_tower_is_what_the_tuning_recipe_makes(name: str) -> None:
     assert checkpoint == f'epoch_{tuning.train_cfg.max_epochs}.pth'
     assert (tower.name, tower.depth) == (tuning.model.tower.name, tuning.model.tower.depth)
     assert config.model.text_bank.encoder.name == tower.name
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_masks_are_learned_before_there_is_a_tower(name: str, tmp_path: Path) -> None:
+    option = '--cfg-options model.regions=None model.fusion=None'
+    assert option in (CONFIGS.parent / 'projects' / 'ovseg' / 'README.md').read_text(encoding='utf-8')
+    config, model = tiny_model(name, tmp_path)
+    config.model.regions = config.model.fusion = None
+    first = MODELS.build(config.model)
+    load = first.load_state_dict(model.state_dict())
+    assert (load.missing_keys, load.unexpected_keys) == ([], [])

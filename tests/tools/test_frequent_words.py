@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from recipe_data import tool_module
+from tool_modules import tool_module
 
 from vlm_dense.errors import DataError, MissingFileError
 from vlm_dense.text.vocabulary import Vocabulary
@@ -40,7 +40,7 @@ def test_words_on_the_most_pictures_are_base(
 
 
 def test_numbers_that_are_no_words_and_folders_without_maps_are_told(arguments: list[str], tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError, match='holds no .tif or .png'):
+    with pytest.raises(MissingFileError, match=r'holds no \.tif or \.png'):
         tool.main([str(tmp_path), *arguments[1:], '--base', '3'])
     (tmp_path / 'words.json').write_text(json.dumps(dict(words=['cup', 'hat', 'pan'])))
     with pytest.raises(DataError, match=r'0\.tif holds 303, but there are 3 words'):

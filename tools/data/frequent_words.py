@@ -55,7 +55,7 @@ def maps_in(folder: Path) -> list[Path]:
     """
     found = sorted(path for path in folder.glob('*') if path.suffix in SUFFIXES)
     if not found:
-        raise MissingFileError(f'folder {folder} holds no .tif or .png; make the maps with tools/data/prepare.py --train.')
+        raise MissingFileError(f'folder {folder} holds no .tif or .png; make them with tools/data/prepare.py --train.')
     return found
 
 
