@@ -212,6 +212,15 @@ def write_caption_shards(root: Path) -> None:
         write_shard(folder / f'{number:05d}.tar', members)
 
 
+def write_word_regions(root: Path) -> None:
+    """What tools/word_regions.py writes for the miniature of COCO-Stuff."""
+    config = tiny_recipe('zsseg_r101c_cocostuff.py', root)
+    for part in ('train', 'val'):
+        dataset = DATASETS.build(config[f'{part}_dataloader'].dataset)
+        path = root / 'data' / 'coco_stuff164k' / f'word_regions_{part}2017.jsonl'
+        tool_module('word_regions').write_regions(dataset, path, each=1, seed=0)
+
+
 def write_data(root: Path, pictures_root: Path) -> None:
     """Data for every recipe of configs/."""
     write_boxes_data(root)
@@ -222,6 +231,7 @@ def write_data(root: Path, pictures_root: Path) -> None:
     write_ade20k_847_data(root)
     write_phrasecut_data(root)
     write_coco_stuff_data(root)
+    write_word_regions(root)
     write_voc_data(root)
     write_caption_shards(root)
     shutil.copytree(pictures_root / 'data' / 'pictures', root / 'data' / 'pictures')

@@ -11,7 +11,7 @@ from typing import Any
 from bert_parts import WIDTH, tiny_bert
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from recipe_parts import CLIP_WIDTH, tiny_clip_resnet, tiny_clip_vit
+from recipe_parts import CLIP_WIDTH, tiny_clip_resnet, tiny_clip_text, tiny_clip_vit
 from recipe_steps import SIDE, loaders_of, narrow, steps_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -226,6 +226,17 @@ def shrink_mask_former(config: Config) -> None:
             step.scale = (4 * SIDE, SIDE)
 
 
+def shrink_region_prompts(config: Config) -> None:
+    """CLIP's ViT on masked regions, and its text half with few vectors."""
+    config.model.tower.update(name=tiny_clip_vit(blocks=4), pretrained=None)
+    config.model.prompts.encoder.update(name=tiny_clip_text(), pretrained=None)
+    config.model.prompts.num_context = 4
+    config.model.temperature = 0.1
+    for step in steps_of(config):
+        if step.type == 'vlm_dense.CutMaskedRegion':
+            step.size = SIDE
+
+
 def move(settings: Any, root: Path) -> None:
     """Point every path that starts in data/ to a folder of the test."""
     if isinstance(settings, list):
@@ -255,6 +266,7 @@ SHRINKS = {
     'sclip_': shrink_dense_clip,
     'vild_r50': shrink_vild,
     'zegformer_r101': shrink_mask_former,
+    'zsseg_prompts': shrink_region_prompts,
     'zsseg_r101c': shrink_mask_former,
 }
 

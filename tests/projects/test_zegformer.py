@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from named_masks import RolledBank, asked, assert_same, labels_of, own_logits, score_maps, softmax, tiny_model
 from PIL import Image
-from recipe_data import write_coco_stuff_data, write_voc_data
+from recipe_maps import write_coco_stuff_data, write_voc_data
 from recipes import CONFIGS, ROOT, tiny_recipe
 
 from vlm_dense.datasets.preparation import prepare
