@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from named_masks import RolledBank, asked, assert_same, labels_of, own_logits, score_maps, softmax, tiny_model
 from PIL import Image
-from recipe_maps import write_coco_stuff_data, write_voc_data
+from recipe_maps import write_ade20k_847_data, write_coco_stuff_data, write_voc_data
 from recipes import CONFIGS, ROOT, tiny_recipe
 
 from vlm_dense.datasets.preparation import prepare
@@ -71,7 +71,7 @@ def test_one_template_in_the_published_test() -> None:
 
 def losses(config: Config, labels: Path, values: dict[int, int]) -> dict[str, torch.Tensor]:
     """Losses of the first batch with numbers of the label maps exchanged, everything else alike."""
-    kept = {path: path.read_bytes() for path in labels.glob('*.png')}
+    kept = {path: path.read_bytes() for path in labels.iterdir()}
     try:
         for path in kept:
             map_HW = np.asarray(Image.open(path)).copy()
@@ -92,21 +92,30 @@ def losses(config: Config, labels: Path, values: dict[int, int]) -> dict[str, to
             path.write_bytes(content)
 
 
+def numbers_of(config: Config, seen: bool) -> tuple[int, int]:
+    """The last two words of one kind, as ADE20K's maps count them."""
+    vocabulary = Vocabulary.build(config.val_dataloader.dataset.vocabulary)
+    numbers = [number for number, is_base in enumerate(vocabulary.is_base) if is_base == seen]
+    return numbers[-2], numbers[-1]
+
+
 # The numbers of two unseen words and of two seen ones on disk.
 SPLITS = [
     ('zegformer_r101_cocostuff.py', 'coco_stuff164k/annotations/train2017', (19, 23), (3, 5)),
     ('zegformer_r101_voc.py', 'VOCdevkit/VOC2012/SegmentationClassAug', (16, 20), (3, 5)),
+    ('zegformer_r101_ade847.py', 'ade/ADE20K_2021_17_01/annotations_detectron2/training', None, None),
     ('zsseg_r101c_cocostuff.py', 'coco_stuff164k/annotations/train2017', (160, 94), (3, 5)),
 ]
 
 
 @pytest.mark.parametrize(('name', 'folder', 'unseen', 'seen'), SPLITS)
 def test_no_unseen_label_reaches_a_loss(
-    name: str, folder: str, unseen: tuple[int, int], seen: tuple[int, int], tmp_path: Path
+    name: str, folder: str, unseen: tuple[int, int] | None, seen: tuple[int, int] | None, tmp_path: Path
 ) -> None:
-    write_coco_stuff_data(tmp_path)
-    write_voc_data(tmp_path)
+    for write in (write_coco_stuff_data, write_voc_data, write_ade20k_847_data):
+        write(tmp_path)
     config = tiny_recipe(name, tmp_path)
+    unseen, seen = unseen or numbers_of(config, seen=False), seen or numbers_of(config, seen=True)
     for step in config.train_dataloader.dataset.pipeline:
         if step.type == 'RandomCrop':
             step.crop_size = (160, 160)  # all of the picture
