@@ -8,11 +8,9 @@ _base_ = [
     '_base_/mask_former_r101c.py',
     '_base_/mask_former_120k.py',
     '_base_/mask_former_steps_512.py',
-    '_base_/cocostuff_156_15.py',
+    '_base_/cocostuff_171.py',
 ]
 name = 'ViT-B-16-quickgelu'
-words = dict(file=_base_.word_file, base=_base_.word_file)
-attach = dict(type='vlm_dense.AttachVocabulary', vocabulary=words)
 
 model = dict(
     data_preprocessor=dict(size=(512, 512)),
@@ -34,7 +32,7 @@ model = dict(
     ),
     fusion=dict(type='vlm_dense.ScoreFusion', base_power=0.7, novel_power=0.7, void='own', empty='one'),
 )
-train_dataloader = dict(dataset=dict(vocabulary=words, pipeline=[*_base_.train_steps, attach]))
-val_dataloader = dict(dataset=dict(vocabulary=words, pipeline=[*_base_.test_steps, attach]))
+train_dataloader = dict(dataset=dict(pipeline=[*_base_.train_steps, _base_.attach]))
+val_dataloader = dict(dataset=dict(pipeline=[*_base_.test_steps, _base_.attach]))
 test_dataloader = val_dataloader
 optim_wrapper = dict(optimizer=dict(lr=2e-4))

@@ -7,11 +7,9 @@ _base_ = [
     '_base_/mask_former_swin_b.py',
     '_base_/mask_former_120k.py',
     '_base_/mask_former_steps_640.py',
-    '_base_/cocostuff_156_15.py',
+    '_base_/cocostuff_171.py',
 ]
 name = 'ViT-L-14-quickgelu'
-words = dict(file=_base_.word_file, base=_base_.word_file)
-attach = dict(type='vlm_dense.AttachVocabulary', vocabulary=words)
 
 model = dict(
     decode_head=dict(classifier=dict(embed_dim=768)),
@@ -33,8 +31,8 @@ model = dict(
     ),
     fusion=dict(type='vlm_dense.ScoreFusion', base_power=0.7, novel_power=0.7, void='own', empty='one'),
 )
-train_dataloader = dict(dataset=dict(vocabulary=words, pipeline=[*_base_.train_steps, attach]))
-val_dataloader = dict(dataset=dict(vocabulary=words, pipeline=[*_base_.test_steps, attach]))
+train_dataloader = dict(dataset=dict(pipeline=[*_base_.train_steps, _base_.attach]))
+val_dataloader = dict(dataset=dict(pipeline=[*_base_.test_steps, _base_.attach]))
 test_dataloader = val_dataloader
 optim_wrapper = dict(
     optimizer=dict(lr=6e-5, weight_decay=0.01),
