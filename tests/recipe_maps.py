@@ -57,12 +57,12 @@ def write_coco_stuff_data(root: Path) -> None:
 
 
 def write_voc_data(root: Path) -> None:
-    """VOC 2012's folder with its augmentation: two pictures for training and two for the test."""
+    """VOC 2012's folder, beside what PASCAL-5i has there, with its augmentation: two pictures for each part."""
     base = root / 'data' / 'VOCdevkit' / 'VOC2012'
     random = np.random.default_rng(0)
     lists = base / 'ImageSets' / 'Segmentation'
     for folder in (lists, base / 'JPEGImages', base / 'SegmentationClass', base / 'SegmentationClassAug'):
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
     for part, maps in (('trainaug', 'SegmentationClassAug'), ('val', 'SegmentationClass')):
         names = [f'{part}_{number}' for number in range(2)]
         (lists / f'{part}.txt').write_text('\n'.join(names))
