@@ -1,20 +1,19 @@
 """Made-up data for every recipe of configs/, in the layouts that they read."""
 
-import importlib.util
 import io
 import json
 import shutil
-import sys
 import tarfile
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from miniatures import provide
 from PIL import Image
 from pycocotools import mask as coco_mask
+from recipe_maps import write_ade20k_847_data, write_ade20k_data, write_coco_stuff_data, write_voc_data
 from recipes import ROOT, SIDE, tiny_recipe
 from shard_parts import write_shard
+from tool_modules import tool_module
 
 from vlm_dense.datasets.preparation import prepare
 from vlm_dense.registry import DATASETS
@@ -90,18 +89,30 @@ def write_mask_nouns(root: Path) -> None:
         path.write_text('\n'.join(map(json.dumps, lines)))
 
 
-def write_ade20k_data(root: Path) -> None:
-    """ADE20K's folder with two pictures in each part."""
-    folder = root / 'data' / 'ade' / 'ADEChallengeData2016'
-    random = np.random.default_rng(0)
-    for part in ('training', 'validation'):
-        for kind in ('images', 'annotations'):
-            (folder / kind / part).mkdir(parents=True)
+def write_panoptic_data(root: Path) -> None:
+    """COCO's panoptic annotations of two pictures in each part: two persons, one of them a crowd's, and two stuffs."""
+    words = Vocabulary.from_dataset('coco_panoptic')
+    categories = [dict(id=k + 1, name=word, isthing=int(words.is_thing[k])) for k, word in enumerate(words.words)]
+    folder = root / 'data' / 'coco' / 'annotations'
+    blocks = dict(zip([(300, 1), (70_000, 1), (5, 100), (90_001, 133)], np.ndindex(2, 2), strict=True))
+    for split in ('train2017', 'val2017'):
+        maps = folder / f'panoptic_{split}'
+        maps.mkdir(parents=True)
+        write_noise(folder.parent / split, np.random.default_rng(0))
+        images, segments = [], []
         for number in range(2):
-            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
-            labels = np.repeat(np.repeat(random.integers(0, 151, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
-            Image.fromarray(picture).save(folder / 'images' / part / f'{number}.jpg')
-            Image.fromarray(labels).save(folder / 'annotations' / part / f'{number}.png')
+            ids_HW, found = np.zeros((SIDE, SIDE), np.int64), []
+            for (key, category), (row, column) in blocks.items():
+                left, top, side = 48 * column + 2, 48 * row + 2, 40
+                ids_HW[top : top + side, left : left + side] = key
+                place = dict(bbox=[left, top, side, side], area=side * side)
+                found.append(dict(id=key, category_id=category, iscrowd=int(key == 70_000), **place))
+            rgb_HW3 = np.stack([ids_HW >> shift & 255 for shift in (0, 8, 16)], axis=-1)
+            Image.fromarray(rgb_HW3.astype(np.uint8)).save(maps / f'{number}.png')
+            images.append(dict(id=number, file_name=f'{number}.jpg', height=SIDE, width=SIDE))
+            segments.append(dict(image_id=number, file_name=f'{number}.png', segments_info=found))
+        content = dict(images=images, annotations=segments, categories=categories)
+        (folder / f'panoptic_{split}.json').write_text(json.dumps(content))
 
 
 def write_region_bank(root: Path) -> None:
@@ -130,22 +141,6 @@ def write_phrasecut_data(root: Path) -> None:
         (folder / f'refer_{part}.json').write_text(json.dumps(tasks))
 
 
-def write_coco_stuff_data(root: Path) -> None:
-    """COCO-Stuff's folder with two pictures in each part, the upper tenth of their maps ignored."""
-    base = root / 'data' / 'coco_stuff164k'
-    random = np.random.default_rng(0)
-    for part in ('val2017', 'train2017'):
-        pictures, maps = base / 'images' / part, base / 'annotations' / part
-        for folder in (pictures, maps):
-            folder.mkdir(parents=True)
-        for number in range(2):
-            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
-            labels = np.repeat(np.repeat(random.integers(0, 171, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
-            labels[:11] = 255
-            Image.fromarray(picture).save(pictures / f'{number}.jpg')
-            Image.fromarray(labels).save(maps / f'{number}_labelTrainIds.png')
-
-
 def write_episodes_data(root: Path) -> None:
     """Folders of PASCAL-5i, COCO-20i and FSS-1000, prepared from miniatures of their archives."""
     for name in ('pascal5i', 'coco20i', 'fss1000'):
@@ -156,8 +151,8 @@ def write_episodes_data(root: Path) -> None:
 
 
 def write_noise(folder: Path, generator: np.random.Generator) -> None:
-    """Two pictures, 0.jpg and 1.jpg, in a new folder."""
-    folder.mkdir(parents=True)
+    """Two pictures, 0.jpg and 1.jpg."""
+    folder.mkdir(parents=True, exist_ok=True)
     for number in range(2):
         picture = generator.integers(0, 255, (SIDE, SIDE, 3), np.uint8)
         Image.fromarray(picture).save(folder / f'{number}.jpg')
@@ -238,19 +233,6 @@ def write_labelled_shard(folder: Path) -> None:
     (folder / 'pseudo.jsonl').write_text('\n'.join(map(json.dumps, lines)))
 
 
-def tool_module(name: str) -> ModuleType:
-    """A script of tools/ as a module, which finds its parts as when it is run."""
-    folder = str((ROOT / 'tools' / f'{name}.py').parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
-    spec = importlib.util.spec_from_file_location(Path(name).name, ROOT / 'tools' / f'{name}.py')
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def write_caption_shards(root: Path) -> None:
     """CC3M's folder with two shards of one picture, and a pool of words."""
     folder = root / 'data' / 'cc3m'
@@ -267,15 +249,28 @@ def write_caption_shards(root: Path) -> None:
         write_shard(folder / f'{number:05d}.tar', members)
 
 
+def write_word_regions(root: Path) -> None:
+    """What tools/word_regions.py writes for the miniature of COCO-Stuff."""
+    config = tiny_recipe('zsseg_r101c_cocostuff.py', root)
+    for part in ('train', 'val'):
+        dataset = DATASETS.build(config[f'{part}_dataloader'].dataset)
+        path = root / 'data' / 'coco_stuff164k' / f'word_regions_{part}2017.jsonl'
+        tool_module('word_regions').write_regions(dataset, path, each=1, seed=0)
+
+
 def write_data(root: Path, pictures_root: Path) -> None:
     """Data for every recipe of configs/."""
     write_boxes_data(root)
     write_mask_nouns(root)
+    write_panoptic_data(root)
     write_grounding_data(root)
     write_region_bank(root)
     write_ade20k_data(root)
+    write_ade20k_847_data(root)
     write_phrasecut_data(root)
     write_coco_stuff_data(root)
     write_episodes_data(root)
+    write_word_regions(root)
+    write_voc_data(root)
     write_caption_shards(root)
     shutil.copytree(pictures_root / 'data' / 'pictures', root / 'data' / 'pictures')

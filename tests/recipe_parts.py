@@ -90,12 +90,22 @@ def tiny_clip_resnet() -> str:
     return add_tiny_clip('resnet', image_size=64, layers=(1, 1, 1, 1), width=16, head_width=32)
 
 
+def tiny_clip_convnext() -> str:
+    """A CLIP ConvNeXt with timm's smallest trunk, whose head has weights, into CLIP ViT-B/16's space."""
+    return add_tiny_clip('convnext', timm_model_name='test_convnext', timm_pool='', timm_proj='mlp', image_size=64)
+
+
+def tiny_clip_text() -> str:
+    """A CLIP whose text half reads 32 tokens."""
+    return add_tiny_clip('text', context_length=32, image_size=96, layers=1, width=64, patch_size=16)
+
+
 @cache
-def add_tiny_clip(kind: str, **vision: object) -> str:
+def add_tiny_clip(kind: str, context_length: int = 8, **vision: object) -> str:
     """Make open_clip know an architecture that builds in a moment."""
     import open_clip
 
-    text = dict(context_length=8, vocab_size=49408, width=32, heads=2, layers=1)
+    text = dict(context_length=context_length, vocab_size=49408, width=32, heads=2, layers=1)
     settings = dict(embed_dim=CLIP_WIDTH, quick_gelu=True, vision_cfg=vision, text_cfg=text)
     name = f'vlm-dense-recipe-{kind}'
     with TemporaryDirectory() as folder:

@@ -11,12 +11,11 @@ from typing import Any
 from bert_parts import WIDTH, tiny_bert
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from recipe_parts import CLIP_WIDTH, tiny_clip_resnet, tiny_clip_vit
+from recipe_parts import CLIP_WIDTH, tiny_clip_convnext, tiny_clip_resnet, tiny_clip_text, tiny_clip_vit
+from recipe_steps import SIDE, loaders_of, narrow, steps_of
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs'
-SIDE = 96
-NARROW = dict(conv_channels=16, fc_channels=32, conv_out_channels=16, feat_channels=16, max_per_img=20, nms_pre=40)
 
 
 def tiny_recipe(name: str, root: Path) -> Config:
@@ -33,44 +32,6 @@ def shrink_pictures(config: Config) -> None:
     for step in steps_of(config):
         if step.type == 'Resize':
             step.scale = (2 * SIDE, 2 * SIDE)
-
-
-def loaders_of(config: Config) -> list[Any]:
-    """The loaders of a config; a recipe without training has no first."""
-    names = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-    return [config[name] for name in names if config.get(name) is not None]
-
-
-def steps_of(config: Config) -> list[Any]:
-    """The steps of all pipelines, those of the parts of a mixture too."""
-    datasets = [one for loader in loaders_of(config) for one in loader.dataset.get('datasets', [loader.dataset])]
-    return [step for dataset in datasets for step in dataset.pipeline]
-
-
-def narrow(settings: object) -> None:
-    """Narrow layers, few regions, ordinary norms, small pictures; types and structure stay."""
-    if isinstance(settings, list | tuple):
-        for entry in settings:
-            narrow(entry)
-    if not isinstance(settings, dict):
-        return
-    if settings.get('type') == 'SyncBN':
-        settings['type'] = 'BN'  # torch has no synchronised norm on CPUs
-    if settings.get('type') == 'RandomResize':
-        settings['scale'], settings['ratio_range'] = (SIDE, SIDE), (0.9, 1.1)
-    if settings.get('type') == 'Resize':
-        settings['scale'] = (SIDE, SIDE)
-    if settings.get('type') == 'RandomChoiceResize':
-        settings['scales'] = [(SIDE, SIDE)]
-    if settings.get('type') == 'RandomCrop':
-        settings['crop_size'] = (SIDE, SIDE)
-    settings.update({key: value for key, value in NARROW.items() if key in settings})
-    if settings.get('out_channels') == 256:
-        settings['out_channels'] = 16
-    if settings.get('in_channels') == 256:
-        settings['in_channels'] = 16
-    for value in settings.values():
-        narrow(value)
 
 
 def shrink_mask_rcnn(config: Config) -> None:
@@ -272,6 +233,80 @@ def shrink_region_namer(config: Config) -> None:
             step.size = SIDE
 
 
+def shrink_mask2former(head: Any) -> None:
+    """Mask2Former's head, 32 wide; types and structure stay."""
+    head.update(feat_channels=32, out_channels=32, num_queries=12, train_cfg=dict(num_points=64))
+    encoder, decoder = head.pixel_decoder.encoder, head.transformer_decoder
+    encoder.num_layers, decoder.num_layers = 1, 2
+    head.positional_encoding.num_feats = head.pixel_decoder.positional_encoding.num_feats = 16
+    for layer in (encoder.layer_cfg, decoder.layer_cfg):
+        layer.ffn_cfg.update(embed_dims=32, feedforward_channels=48)
+        for attention in (part for name, part in layer.items() if name.endswith('attn_cfg')):
+            attention.update(embed_dims=32, num_heads=4)
+
+
+def shrink_fcclip(config: Config) -> None:
+    """CLIP's ConvNeXt or ResNet with Mask2Former's head."""
+    model = config.model
+    model.text_bank = dict(type='vlm_dense.NamesBank')
+    tower = model.backbone.tower
+    name, channels = (
+        (tiny_clip_resnet(), [64, 128, 256, 512])
+        if tower.name.startswith('RN')
+        else (tiny_clip_convnext(), [24, 32, 48, 64])
+    )
+    tower.update(name=name, pretrained=None)
+    shrink_mask2former(model.mask_head)
+    model.mask_head.in_channels = channels
+    model.mask_head.classifier.embed_dim = CLIP_WIDTH
+    model.data_preprocessor.batch_augments[0].size = (SIDE, SIDE)
+    for loader in loaders_of(config):
+        narrow(loader.dataset)
+
+
+def shrink_mask_former(config: Config) -> None:
+    """MaskFormer's head on ResNet-101 or Swin-B, with CLIP's ViT on crops."""
+    model = config.model
+    backbone, head = model.backbone, model.decode_head
+    if backbone.type == 'ResNet':
+        backbone.update(base_channels=8, stem_channels=8, init_cfg=None)
+        head.in_channels = [32, 64, 128, 256]
+    else:
+        backbone.update(embed_dims=16, depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8], window_size=3, init_cfg=None)
+        head.in_channels = [16, 32, 64, 128]
+    head.update(feat_channels=32, out_channels=32, num_queries=6)
+    head.positional_encoding.num_feats = 16
+    layers = head.transformer_decoder
+    layers.num_layers = 2
+    for attention in (layers.layer_cfg.self_attn_cfg, layers.layer_cfg.cross_attn_cfg):
+        attention.update(embed_dims=32, num_heads=2, attn_drop=0.0, proj_drop=0.0)
+    layers.layer_cfg.ffn_cfg.update(embed_dims=32, feedforward_channels=32, ffn_drop=0.0)
+    # Random words are far from any query, where a temperature of 0.01 makes every step overshoot.
+    head.classifier.update(embed_dim=CLIP_WIDTH, temperature=0.1)
+    for bank in {'text_bank', 'region_bank'} & set(model):
+        model[bank] = dict(type='vlm_dense.HashedBank')
+    model.regions.tower.update(name=tiny_clip_vit(blocks=4), pretrained=None)
+    model.data_preprocessor.size = (SIDE, SIDE)
+    for step in steps_of(config):
+        if step.type == 'RandomChoiceResize':
+            step.scales = [SIDE]
+        if step.type == 'RandomCrop':
+            step.crop_size = (SIDE, SIDE)
+        if step.type == 'Resize':
+            step.scale = (4 * SIDE, SIDE)
+
+
+def shrink_region_prompts(config: Config) -> None:
+    """CLIP's ViT on masked regions, and its text half with few vectors."""
+    config.model.tower.update(name=tiny_clip_vit(blocks=4), pretrained=None)
+    config.model.prompts.encoder.update(name=tiny_clip_text(), pretrained=None)
+    config.model.prompts.num_context = 4
+    config.model.temperature = 0.1
+    for step in steps_of(config):
+        if step.type == 'vlm_dense.CutMaskedRegion':
+            step.size = SIDE
+
+
 def move(settings: Any, root: Path) -> None:
     """Point every path that starts in data/ to a folder of the test."""
     if isinstance(settings, list):
@@ -288,6 +323,7 @@ def move(settings: Any, root: Path) -> None:
 SHRINKS = {
     'clearclip_': shrink_dense_clip,
     'clipseg_rd64': shrink_film,
+    'fcclip_': shrink_fcclip,
     'fvlm_rn50': shrink_fvlm,
     'glip_swin': shrink_glip,
     'glipv2_swin': shrink_glip,
@@ -297,12 +333,17 @@ SHRINKS = {
     'lseg_vit_l16_fss1000': shrink_lseg_episodes,
     'lseg_vit_l16_pascal5i': shrink_lseg_episodes,
     'maskclip_': shrink_dense_clip,
+    'ovseg_r101c': shrink_mask_former,
+    'ovseg_swin_b': shrink_mask_former,
     'ovseg_vit': shrink_region_namer,
     'proxyclip_': shrink_dense_clip,
     'regionclip_rn50': shrink_regionclip,
     'san_vit': shrink_san,
     'sclip_': shrink_dense_clip,
     'vild_r50': shrink_vild,
+    'zegformer_r101': shrink_mask_former,
+    'zsseg_prompts': shrink_region_prompts,
+    'zsseg_r101c': shrink_mask_former,
 }
 
 

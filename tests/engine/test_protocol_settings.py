@@ -49,6 +49,33 @@ def test_words_the_recipe_calls_base_stay_base() -> None:
     assert asked['base'] == ['wall']
 
 
+def test_one_name_in_common_is_enough_where_a_model_compares_names() -> None:
+    cfg = recipe('boxes', words=('panel', 'Wall', 'sky'), base=('panel', 'Wall'))
+    words = cfg.test_dataloader.dataset.pipeline[-1].vocabulary
+    words.synonyms = [['picture', 'Rug'], [], []]
+    cfg.model = dict(type='vlm_dense.OVMaskDetector', synonyms='max', test_cfg=dict(panoptic_on=True))
+    set_protocol(cfg, find_protocol('ade20k_panoptic'), out='there')
+    # Also called 'picture'; 'rug' and 'wall' are spelled otherwise.
+    assert part_of(cfg)['words']['base'] == ['painting']
+
+
+@pytest.mark.parametrize(
+    ('protocol', 'task'),
+    [
+        ('ade20k_panoptic', 'panoptic'),
+        ('ade20k_instance', 'instance'),
+        ('ade20k_150', 'semantic'),
+        ('coco', 'instance'),
+    ],
+)
+def test_masks_answer_every_kind_and_make_what_is_measured(protocol: str, task: str) -> None:
+    cfg = recipe('boxes')
+    cfg.model = dict(type='vlm_dense.OVMaskDetector', test_cfg=dict(panoptic_on=True, instance_on=True, iou_thr=0.8))
+    set_protocol(cfg, find_protocol(protocol), out='there')
+    tasks = {f'{one}_on': one == task for one in ('panoptic', 'instance', 'semantic')}
+    assert cfg.model.test_cfg == dict(iou_thr=0.8, **tasks)
+
+
 def test_a_split_of_the_protocol_decides_what_is_base() -> None:
     cfg = recipe('boxes')
     set_protocol(cfg, find_protocol('ov_coco'), out='there')

@@ -6,7 +6,7 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from recipe_parts import add_tiny_clip, tiny_clip_resnet, tiny_clip_vit
+from recipe_parts import tiny_clip_convnext, tiny_clip_resnet, tiny_clip_vit
 from torch import Tensor, nn
 
 from vlm_dense.errors import ConfigError, DataError
@@ -21,11 +21,6 @@ CLOSE = {'rtol': 0, 'atol': 1e-4}
 def _no_grad():
     with torch.no_grad():
         yield
-
-
-def tiny_clip_convnext() -> str:
-    """A CLIP ConvNeXt with timm's smallest trunk, whose head has weights."""
-    return add_tiny_clip('convnext', timm_model_name='test_convnext', timm_pool='', timm_proj='mlp', image_size=64)
 
 
 def shaken(name: str) -> tuple[TowerBackbone, Any]:
@@ -64,6 +59,20 @@ def test_convnext_equals_pooling_before_its_head_by_hand(kind: str) -> None:
         pooled = (dense[picture] * weight).sum((1, 2)) / weight.sum()
         expected = F.normalize(visual.head(visual.trunk.head(pooled[None, :, None, None])), dim=1)[0]
         torch.testing.assert_close(found.region_BND[picture, mask], expected, **CLOSE)
+
+
+def test_nothing_can_be_a_cell_of_zeros() -> None:
+    backbone, visual = shaken(tiny_clip_convnext())
+    images, masks = torch.randn(2, 3, 96, 128), masks_at_stride_4(96, 128)
+    pictures = torch.zeros(2, 3, 96, 128)
+    found, usual = (
+        reader_of(empty=empty)(pictures, backbone, backbone(images), masks) for empty in ('zeros', 'picture')
+    )
+    assert found.empty_BN.any()
+    expected = F.normalize(visual.head(visual.trunk.head(torch.zeros(1, 64, 1, 1))), dim=1)
+    torch.testing.assert_close(found.region_BND[found.empty_BN], expected.expand(int(found.empty_BN.sum()), -1))
+    torch.testing.assert_close(found.region_BND[~found.empty_BN], usual.region_BND[~found.empty_BN])
+    assert not torch.allclose(found.region_BND, usual.region_BND)
 
 
 def test_resnet_equals_attention_to_the_cells_of_each_mask_by_hand() -> None:
@@ -128,6 +137,8 @@ def test_class_tokens_of_the_backbone_are_passed_over() -> None:
 
 def test_limits_are_named() -> None:
     pictures, masks = torch.zeros(1, 3, 96, 96), torch.ones(1, 1, 24, 24)
+    with pytest.raises(ConfigError, match='write one of picture, zeros'):
+        reader_of(empty='nothing')
     with pytest.raises(ConfigError, match='Identity gives no map of a tower'):
         reader_of()(pictures, nn.Identity(), (pictures,), masks)
     backbone = TowerBackbone(OpenClipTower(tiny_clip_vit(4)), out_indices=(0, 1))

@@ -182,3 +182,15 @@ def test_any_columns_are_kept_and_permuted_or_refused(spec: dict[str, Any], rand
     assert (taken.content_hash == words.content_hash) == (rows == sorted(rows))
     for name in COLUMNS:
         assert bool(getattr(taken, name)) == bool(getattr(words, name))
+
+
+def test_one_name_in_common_letter_by_letter_makes_a_word_seen() -> None:
+    trained = dict(words=['cat', 'Sky', 'people'], synonyms=[['kitten'], [], []])
+    words = dict(words=['tabby', 'sky', 'person', 'cat'], synonyms=[['kitten', 'house cat'], [], ['people'], []])
+    asked = Vocabulary.build({**words, 'seen_in': trained})
+    assert asked.is_base == (True, False, True, True)
+    assert asked == Vocabulary.build(words).seen_in(Vocabulary.build(trained))
+    assert Vocabulary.build({**words, 'seen_in': trained, 'only': 'novel'}).words == ('sky',)
+    assert not any(Vocabulary.build({**words, 'seen_in': ['dog']}).is_base)
+    with pytest.raises(VocabularyError, match="'base' and 'seen_in' of a vocabulary say the same"):
+        Vocabulary.build({**words, 'base': ['sky'], 'seen_in': trained})

@@ -1,6 +1,7 @@
 """Every protocol, from the official archives to the result: prepare, check, test, json."""
 
 import json
+import math
 import os
 import socket
 import subprocess
@@ -29,6 +30,7 @@ from vlm_dense.registry import MODELS
 from vlm_dense.text.vocabulary import Vocabulary
 
 RECIPES = dict(boxes='vild_r50_lvis.py', phrases='vild_r50_lvis.py', pixels='lseg_vit_l16_ade20k.py')
+MASKS = 'fcclip_convnext_l_coco.py'
 # Method and protocol, as a user would cross them.
 CROSSED = [
     (recipe, protocol)
@@ -148,6 +150,33 @@ def test_panoptic_predictions_that_repeat_the_truth_are_perfect(name: str, sets:
     result = score_again(str(tmp_path), str(root))
     assert result['figures']['pq'] == pytest.approx(100)
     assert result['pictures'] == len(truth['annotations'])
+
+
+@pytest.mark.parametrize(
+    ('name', 'made'),
+    [
+        ('coco_panoptic', 'pred_panoptic_seg'),
+        ('ade20k_panoptic', 'pred_panoptic_seg'),
+        ('ade20k_instance', 'instances'),
+        ('ade20k_150', 'pred_sem_seg'),
+    ],
+)
+def test_masks_answer_every_kind_of_protocol(name: str, made: str, sets: Sets, tmp_path: Path) -> None:
+    protocol = find_protocol(name)
+    cfg = sets.config(MASKS, name, tmp_path)
+    result = measure(cfg)
+    assert all(math.isfinite(result['figures'][figure]) for figure in protocol.headline)
+    assert result['pictures'] > 0
+    store = PredictionStore(tmp_path / 'predictions')
+    assert set(store.finished())
+    assert all(set(record) == {'size', made} for _, record in store.read())
+    words, asked = Vocabulary.build(protocol.parts[0].words), Vocabulary.build(store.request()['words'])
+    assert (asked.words, asked.is_thing) == (words.words, words.is_thing)
+    trained = {name for row in range(133) for name in Vocabulary.from_dataset('coco_panoptic').names(row)}
+    assert asked.is_base == tuple(bool(trained & set(words.names(row))) for row in range(len(words)))
+    assert 0 < sum(asked.is_base) <= len(words)
+    again = score_again(str(tmp_path), str(sets.root))
+    assert again['figures'] == pytest.approx(result['figures'], nan_ok=True)
 
 
 def test_a_split_is_not_scored_from_predictions_of_another_one(sets: Sets, tmp_path: Path) -> None:

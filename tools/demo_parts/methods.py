@@ -17,6 +17,9 @@ METHODS = {
         'RegionCLIP', 'configs/regionclip_lite0_pictures.py', *BOXES, 'configs/regionclip_lite0_pictures_pretrain.py'
     ),
     'lseg': Method('LSeg', 'configs/lseg_lite0_pictures.py', *PIXELS),
+    'zegformer': Method('ZegFormer', 'configs/zegformer_lite0_pictures.py', *PIXELS),
+    'zsseg': Method('ZSSeg', 'configs/zsseg_lite0_pictures.py', *PIXELS),
+    'fcclip': Method('FC-CLIP', 'configs/fcclip_lite0_pictures.py', *PIXELS),
     'maskclip': Method('MaskCLIP', 'configs/maskclip_lite0_pictures.py', *PIXELS),
 }
 

@@ -9,6 +9,7 @@ from vlm_dense.datasets.grounding import GroundingDataset
 from vlm_dense.datasets.load_label_map import LoadLabelMap
 from vlm_dense.datasets.mask_nouns import MaskNounDataset
 from vlm_dense.datasets.odinw import OdinwSet, odinw_sets
+from vlm_dense.datasets.panoptic import LoadPanopticAnnotations, VocabularyPanopticDataset
 from vlm_dense.datasets.phrase_cut import PhraseCutDataset
 from vlm_dense.datasets.phrase_grounding import PhraseGroundingDataset
 from vlm_dense.datasets.phrase_mask import LoadPhraseMask
@@ -27,12 +28,14 @@ __all__ = [
     'FolderEpisodes',
     'GroundingDataset',
     'LoadLabelMap',
+    'LoadPanopticAnnotations',
     'LoadPhraseMask',
     'MaskNounDataset',
     'OdinwSet',
     'PhraseCutDataset',
     'PhraseGroundingDataset',
     'VocabularyCocoDataset',
+    'VocabularyPanopticDataset',
     'VocabularySegDataset',
     'WeightedMix',
     'odinw_sets',

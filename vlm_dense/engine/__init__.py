@@ -6,6 +6,7 @@ from vlm_dense.engine.mean_loss_hook import MeanLossHook
 from vlm_dense.engine.mixed_precision import Bfloat16OptimWrapper
 from vlm_dense.engine.request_words_hook import RequestWordsHook
 from vlm_dense.engine.runner import WholeRunner, build_runner
+from vlm_dense.engine.save_contexts_hook import SaveContextsHook
 from vlm_dense.engine.seeding import StepSeedHook
 from vlm_dense.engine.settings import read_config
 from vlm_dense.engine.sharding import ShardedDataParallel
@@ -18,6 +19,7 @@ __all__ = [
     'MeanLossHook',
     'RequestWordsHook',
     'SafeCheckpointHook',
+    'SaveContextsHook',
     'ShardedDataParallel',
     'SkipSeenBatchesHook',
     'StepSeedHook',

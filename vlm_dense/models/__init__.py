@@ -16,6 +16,7 @@ from vlm_dense.models import (
 from vlm_dense.models.classifiers import EmbeddingClassifier, LinearClassifier, ScoreFusion, calibrate
 from vlm_dense.models.detectors import GroundingDetector, OVTwoStageDetector
 from vlm_dense.models.region_namer import RegionNamer
+from vlm_dense.models.region_prompts import RegionPrompts
 from vlm_dense.models.requests import WordRows, vocabulary_of, words_of
 
 # mmengine's checkpoints load without running code from here on.
@@ -27,6 +28,7 @@ __all__ = [
     'LinearClassifier',
     'OVTwoStageDetector',
     'RegionNamer',
+    'RegionPrompts',
     'ScoreFusion',
     'WordRows',
     'branches',

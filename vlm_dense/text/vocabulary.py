@@ -137,6 +137,18 @@ class Vocabulary:
             raise VocabularyError(f'none of the {len(self)} words is {kind}. Check the list of base words.')
         return self.take(rows)
 
+    def seen_in(self, trained: 'Vocabulary') -> 'Vocabulary':
+        """Flag as base the words of which one name is, letter by letter, a name in the training.
+
+        Source: the release of FC-CLIP (arXiv:2308.02487), for classes of a data set that was not trained on.
+
+        Args:
+            trained: The words that had boxes or masks in training, with their synonyms.
+        """
+        known = {name for row in range(len(trained)) for name in trained.names(row)}
+        flags = tuple(not known.isdisjoint(self.names(row)) for row in range(len(self)))
+        return replace(self, is_base=flags)
+
     def as_spec(self) -> dict[str, list]:
         """Plain lists from which `build` makes the same vocabulary; for configs, and for JSON files."""
         base = [word for word, flag in zip(self.words, self.is_base, strict=True) if flag]
@@ -229,8 +241,9 @@ class Vocabulary:
         Args:
             spec: A `Vocabulary`, a sequence of words, a path, a data set's name, or a dict with ``words``, ``file`` or
                 ``dataset``, with the arguments of `from_words`, `from_file` or `from_dataset`, and optionally ``only``
-                ('base' or 'novel' keeps just these). A name that is also a file in the working folder is refused:
-                write './name' or ``dict(dataset='name')``.
+                ('base' or 'novel' keeps just these) and ``seen_in``, which stands in place of ``base``: what the words
+                of the training are made from, see `seen_in`. A name that is also a file in the working folder is
+                refused: write './name' or ``dict(dataset='name')``.
 
         Raises:
             MissingFileError: If a file is named that does not exist.
@@ -239,9 +252,11 @@ class Vocabulary:
         if isinstance(spec, Vocabulary):
             return spec
         source, argument, options = vocabulary_spec.read_spec(spec)
-        only = options.pop('only', None)
+        only, trained = options.pop('only', None), options.pop('seen_in', None)
         make = {'words': cls.from_words, 'file': cls.from_file, 'dataset': cls.from_dataset}[source]
         vocabulary = make(argument, **options)  # type: ignore[operator]
+        if trained is not None:
+            vocabulary = vocabulary.seen_in(cls.build(trained))
         return vocabulary if only is None else vocabulary.select(is_base=only == 'base')
 
     @classmethod

@@ -17,7 +17,7 @@ SOURCE_OPTIONS = {
     'file': ('synonym_separator', 'numbered'),
     'dataset': ('synonym_separator',),
 }
-COMMON_OPTIONS = ('base', 'only', 'dedupe')
+COMMON_OPTIONS = ('base', 'seen_in', 'only', 'dedupe')
 BUILD_KEYS = tuple(dict.fromkeys([*SOURCE_OPTIONS, *COMMON_OPTIONS, *sum(SOURCE_OPTIONS.values(), ())]))
 
 
@@ -139,6 +139,8 @@ def _read_mapping(spec: Mapping[str, Any]) -> tuple[str, Any, dict[str, Any]]:
         raise VocabularyError(f"only='{only}' in the vocabulary: write 'base' or 'novel'.")
     options = {key: value for key, value in spec.items() if key != source}
     options['base'] = options.get('base') or ()
+    if options['base'] and options.get('seen_in') is not None:
+        raise VocabularyError("'base' and 'seen_in' of a vocabulary say the same; leave one of them out.")
     if source == 'file' and not isinstance(spec['file'], str | PathLike):
         raise VocabularyError(f"'file' of a vocabulary is {spec['file']!r}. Write a path.")
     return source, spec[source], options

@@ -1,7 +1,7 @@
 """Masks over the last map of a tower."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from vlm_dense.registry import MODELS
 from vlm_dense.vlms import FrozenTower, ImageTower, TowerBackbone
 from vlm_dense.vlms.mask_pooling import MaskKind, resize_masks
 from vlm_dense.vlms.taps import PYRAMID_MAPS
+
+Empty = Literal['picture', 'zeros']
+EMPTIES: tuple[str, ...] = ('picture', 'zeros')
 
 
 @MODELS.register_module()
@@ -26,9 +29,11 @@ class PoolReader(RegionReader):
         tower: A tower beside the model, or its config, which sees every picture whole, once; frozen, and in no
             checkpoint. None: the backbone is a `TowerBackbone` whose last map is its tower's last.
         logit_scale: Multiplies the cosines of rows and words.
+        empty: What masks without any cell read: the whole 'picture', or a cell of 'zeros', which is all that there is
+            to average in FC-CLIP's release; with ConvNeXt it counts there.
 
     Raises:
-        ConfigError: If ``logit_scale`` is not above 0.
+        ConfigError: If ``logit_scale`` is not above 0, or ``empty`` is neither of its two values.
     """
 
     def __init__(
@@ -36,9 +41,13 @@ class PoolReader(RegionReader):
         kind: MaskKind = 'hard',
         tower: dict | ImageTower | None = None,
         logit_scale: float = CLIP_LOGIT_SCALE,
+        empty: Empty = 'picture',
     ) -> None:
         super().__init__(logit_scale)
+        if empty not in EMPTIES:
+            raise ConfigError(f'empty={empty!r} of PoolReader: write one of {", ".join(EMPTIES)}.')
         self.kind = kind
+        self.empty = empty
         self.tower = None if tower is None else FrozenTower(tower)
 
     def forward(
@@ -60,7 +69,12 @@ class PoolReader(RegionReader):
         cells_BNhw = resize_masks(mask_BNhw, map_BChw.shape[2:])
         if image_sizes is not None:
             cells_BNhw = _without_padding(cells_BNhw, pictures_B3HW.shape[2:], image_sizes)
-        return RegionRows(*tower.embed_masks(map_BChw, cells_BNhw, self.kind))
+        region_BND, empty_BN = tower.embed_masks(map_BChw, cells_BNhw, self.kind)
+        if self.empty == 'zeros' and empty_BN.any():
+            cell_1C11 = map_BChw.new_zeros(1, map_BChw.shape[1], 1, 1)
+            zeros_11D, _ = tower.embed_masks(cell_1C11, cells_BNhw.new_ones(1, 1, 1, 1), self.kind)
+            region_BND = torch.where(empty_BN[..., None], zeros_11D, region_BND)
+        return RegionRows(region_BND, empty_BN)
 
     def _map(self, pictures_B3HW: Tensor, backbone: Any, features: Sequence[Any]) -> tuple[Any, Tensor]:
         """The tower and its last map, (B, C, h, w)."""

@@ -18,8 +18,8 @@ class RegionRows(NamedTuple):
 
     Args:
         region_BND: Unit rows.
-        empty_BN: Boolean, masks with nothing inside; their rows show the whole picture. What they count for is said by
-            `ScoreFusion`.
+        empty_BN: Boolean, masks with nothing inside; their rows show the whole picture unless a reader says otherwise.
+            What they count for is said by `ScoreFusion`.
     """
 
     region_BND: Tensor
