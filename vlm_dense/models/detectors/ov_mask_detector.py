@@ -45,7 +45,8 @@ class OVMaskDetector(MaskNaming, SingleStageDetector):
         text_bank: As in `MaskNaming.start_naming`, as are the next four.
         neck: Or None.
         regions: There.
-        fusion: There.
+        fusion: There. Panoptic maps take for the void what the scores of a mask leave of 1, which is the head's void
+            with ``void='factor'`` or ``'normalised'`` alone.
         region_bank: There.
         synonyms: There.
         ignore_index: Label of pixels of ``gt_sem_seg`` that belong to no mask in training.
