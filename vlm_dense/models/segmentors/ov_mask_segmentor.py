@@ -74,26 +74,21 @@ class OVMaskSegmentor(MaskNaming, OVEncoderDecoder):
         """
         return self.asked_words(vocabulary_of(data_samples or []), device)
 
-    def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
+    def _decode_losses(self, features: Sequence, data_samples: Sequence, device: torch.device) -> dict[str, Tensor]:
         """Losses of the mask head against ``gt_sem_seg``, one mask per label of a picture.
 
         Labels index the attached vocabulary, K is the background. Pixels of unseen words belong to no mask.
 
         Raises:
-            ConfigError: If ``ignore_index`` is the label of a word or the background.
+            ConfigError: If ``ignore_index`` is the label of a word or the background, or no word is seen.
             DataError: If a label is neither a word, nor the background, nor ``ignore_index``.
         """
-        words = self.request(data_samples, inputs.device).own
+        words = self.request(data_samples, device).own
         labels_BHW = stack_labels(data_samples)
         check_labels(labels_BHW, len(words.is_base_K) + 1, self.ignore_index)
         truths = [segments_of_labels(labels_HW, self.ignore_index) for labels_HW in labels_BHW]
         sizes = [sample.metainfo['img_shape'][:2] for sample in data_samples]
-        features = self.extract_feat(inputs)
-        losses = self.decode_head.loss(features, truths, words, inputs.shape[-2:], sizes)
-        named = {f'decode.{name}': value for name, value in losses.items()}
-        if self.with_auxiliary_head:
-            named.update(self._auxiliary_head_forward_train(features, data_samples))
-        return named
+        return self.decode_head.loss(features, truths, words, labels_BHW.shape[-2:], sizes)
 
     def encode_decode(self, inputs: Tensor, *words: Any) -> NamedMasks:  # type: ignore[override]
         """Masks of pictures, or of windows of them, and their names."""
