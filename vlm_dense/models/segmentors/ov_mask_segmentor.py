@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from mmengine.structures import PixelData
 from torch import Tensor
+from torch.nn import functional
 
 from vlm_dense.models.decode_heads.ov_decode_head import IGNORE_INDEX, check_labels, stack_labels
 from vlm_dense.models.heads.mask import segments_of_labels
@@ -36,6 +37,8 @@ class OVMaskSegmentor(MaskNaming, OVEncoderDecoder):
         region_bank: There.
         synonyms: There.
         ignore_index: Label of pixels that belong to no mask in training.
+        size_divisor: Pictures and windows are padded with zeros to multiples of it, at the right and at the bottom, so
+            that the maps of all strides cover the same field.
         kwargs: Other arguments of `OVEncoderDecoder`. ``test_cfg`` has its settings, and ``seen_penalty`` and
             ``background_threshold``, which are those of `SemanticRules`. Every window and every view finds masks of
             its own.
@@ -56,11 +59,13 @@ class OVMaskSegmentor(MaskNaming, OVEncoderDecoder):
         region_bank: Any = None,
         synonyms: Synonyms = 'ignore',
         ignore_index: int = IGNORE_INDEX,
+        size_divisor: int = 32,
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone=backbone, decode_head=decode_head, text_bank=text_bank, **kwargs)
         self.start_naming(self.decode_head, self.text_bank, regions, fusion, region_bank, synonyms)
         self.ignore_index = ignore_index
+        self.size_divisor = size_divisor
 
     def _init_decode_head(self, decode_head: dict) -> None:
         self.decode_head = MODELS.build(decode_head)
@@ -91,12 +96,15 @@ class OVMaskSegmentor(MaskNaming, OVEncoderDecoder):
         return self.decode_head.loss(features, truths, words, labels_BHW.shape[-2:], sizes)
 
     def encode_decode(self, inputs: Tensor, *words: Any) -> NamedMasks:  # type: ignore[override]
-        """Masks of pictures, or of windows of them, and their names."""
-        return self.name_masks(self.decode_head, inputs, AskedWords(*words))
+        """Masks of pictures, or of windows of them, which are padded for it, and their names."""
+        size = inputs.shape[-2:]
+        height, width = self.covered(size)
+        padded_B3HW = functional.pad(inputs, (0, width - size[1], 0, height - size[0]))
+        return self.name_masks(self.decode_head, padded_B3HW, AskedWords(*words), [tuple(size)] * len(inputs))
 
     def covered(self, size: Sequence[int]) -> Sequence[int]:
-        """Height and width in pixels of what masks cover, for a window of this size; more where a model pads it."""
-        return size
+        """Height and width in pixels of what masks cover, for a window of this size: the next multiples."""
+        return [side + -side % self.size_divisor for side in size]
 
     def _label(self, sample: Any, found: Sequence[View], picture: int) -> None:
         test_cfg = self.test_cfg or {}
