@@ -105,6 +105,9 @@ class Segmentor:
         self.scope, model = cfg.default_scope, cfg.model
         self.short = min(step.scale for step in cfg.test_dataloader.dataset.pipeline if 'Resize' in step.type)
         self.short = min(self.short) if isinstance(self.short, Sequence) else self.short
+        shares = sorted(model.test_cfg.pop('scales', [1.0]))
+        self.short = round(self.short * shares[(len(shares) - 1) // 2])
+        model.test_cfg.pop('flip', None)
         without_weights(model)
         model.pop('clip', None)
         self.encoders: list[tuple[Any, RandomEncoder]] = []

@@ -6,8 +6,8 @@ python benchmarks/segmentors.py --reread
 
 The recipes of configs/ at full size with random weights, asked for the words of VOC (20), ADE20K (150) and ADE20K-full
 (847, with their synonyms), every other word seen. The picture is noise of 480 x 640, resized as the recipe's test does
-it. Every recipe runs in a process of its own on one thread, one picture at a time, and two such processes go side by
-side. Needs Linux, which tells and resets a process's peak memory.
+it, LSeg's to one of its six sizes, not mirrored. Every recipe runs in a process of its own on one thread, one picture
+at a time, and two such processes go side by side. Needs Linux, which tells and resets a process's peak memory.
 
 Random weights find no objects, but noise all over the picture: every box would be that of the whole. So the networks
 run as they are, and what they found is replaced by as many discs of different sizes. A reader of crops embeds all empty
