@@ -68,7 +68,7 @@ def label_map_jobs() -> tuple[Job, Job]:
 
     from vlm_dense.models.decode_heads import DenseMapHead
     from vlm_dense.models.decode_heads.row_maps import GridMaps
-    from vlm_dense.models.segmentors.picture_maps import PictureMaps, Window
+    from vlm_dense.models.segmentors.picture_maps import PictureMaps, View, Window
     from vlm_dense.text import Vocabulary
 
     logits_1Khw = torch.randn(1, WORDS, *CELLS, generator=torch.Generator().manual_seed(0))
@@ -82,7 +82,8 @@ def label_map_jobs() -> tuple[Job, Job]:
 
     def ours() -> Tensor:
         window = Window(slice(0, PIXELS[0]), slice(0, PIXELS[1]), GridMaps(logits_1Khw, head.resize))
-        return head.labels(PictureMaps([window], 0, PIXELS, dict(ori_shape=PIXELS), head.resize), vocabulary)
+        view = View(PIXELS, (), [window])
+        return head.labels(PictureMaps([view], 0, dict(ori_shape=PIXELS), head.resize), vocabulary)
 
     return peer, ours
 

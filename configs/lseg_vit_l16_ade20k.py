@@ -8,10 +8,18 @@ custom_imports = dict(imports=['projects.lseg'])
 crop_size = (480, 480)
 word_file = '{{fileDirname}}/../vlm_dense/datasets/vocabularies/ade20k.json'
 words = dict(file=word_file, base=word_file)  # training shows them all
+sides = [520 * share for share in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)]  # the longer ones of what is tested
 
 model = dict(
     decode_head=dict(refine=dict(type='vlm_dense.SpatialBlock', kind='bottleneck', depth=2)),
-    test_cfg=dict(mode='slide', crop_size=crop_size, stride=(320, 320)),
+    test_cfg=dict(
+        mode='slide',
+        crop_size=crop_size,
+        stride=(320, 320),
+        scales=[side / sides[-1] for side in sides],
+        flip=True,
+        size_multiple=16,
+    ),
 )
 
 train_pipeline = [
@@ -25,7 +33,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(2048, 512), keep_ratio=True),
+    dict(type='Resize', scale=(910, 910), keep_ratio=True),
     dict(type='vlm_dense.LoadLabelMap'),
     dict(type='PackSegInputs'),
     dict(type='vlm_dense.AttachVocabulary', vocabulary=words),

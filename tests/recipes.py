@@ -150,7 +150,7 @@ def shrink_lseg(config: Config) -> None:
     """LSeg on pictures of their own shape, in windows."""
     model = config.model
     shrink_lseg_network(model)
-    model.test_cfg.update(crop_size=(SIDE, SIDE), stride=(64, 64))
+    model.test_cfg.update(crop_size=(SIDE, SIDE), stride=(64, 64), scales=[0.5, 1.0])
     for loader in loaders_of(config):
         for step in loader.dataset.pipeline:
             if step.type in ('RandomResize', 'Resize'):

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.registry import MODELS
@@ -73,8 +74,10 @@ class SpatialBlock(BaseModule):
         return logits_BKhw
 
     def _smooth(self, logits_BKhw: Tensor) -> Tensor:
-        maps_N1hw = logits_BKhw.flatten(0, 1)[:, None]
-        smooth_BKhw = self.conv(maps_N1hw)[:, 0].unflatten(0, logits_BKhw.shape[:2])
+        # As many groups as words: on CPUs several times as fast as as many pictures of one channel.
+        words = logits_BKhw.shape[1]
+        kernel_K133, bias_K = self.conv.weight.expand(words, -1, -1, -1), self.conv.bias.expand(words)
+        smooth_BKhw = functional.conv2d(logits_BKhw, kernel_K133, bias_K, padding=1, groups=words)
         if self.adds_maximum:
             smooth_BKhw = smooth_BKhw + torch.amax(logits_BKhw, dim=1, keepdim=True)
         return smooth_BKhw

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vlm_dense.models.decode_heads.row_maps import RowMaps
-from vlm_dense.models.segmentors.picture_maps import PictureMaps, Window
+from vlm_dense.models.segmentors.picture_maps import PictureMaps, View, Window
 from vlm_dense.registry import MODELS
 from vlm_dense.text.vocabulary import Vocabulary
 
@@ -86,7 +86,7 @@ def keep_scores(model: torch.nn.Module) -> None:
 def labels_of(head: torch.nn.Module, maps: RowMaps, size: tuple[int, int], batch: int = 2) -> Tensor:
     """The labels (B, H, W) of a batch, none of its pictures being resized after."""
     window, meta = Window(slice(0, size[0]), slice(0, size[1]), maps), dict(ori_shape=size)
-    pictures = [PictureMaps([window], row, size, meta, head.resize) for row in range(batch)]
+    pictures = [PictureMaps([View(size, (), [window])], row, meta, head.resize) for row in range(batch)]
     return torch.stack([head.labels(parts, Vocabulary.from_words(['any'])) for parts in pictures])
 
 

@@ -135,6 +135,8 @@ def test_logits_are_cosines_times_the_scale() -> None:
     expected = 20 * F.cosine_similarity(region_BND[:, :, None], text_KD, dim=3)
     torch.testing.assert_close(reader.logits(region_BND, text_KD), expected)
     assert RegionReader().logit_scale == 100
+    with torch.autocast('cpu', torch.bfloat16):
+        torch.testing.assert_close(reader.logits(region_BND, text_KD), expected)
     with pytest.raises(ConfigError, match='8 numbers per region and words have 9'):
         reader.logits(region_BND, torch.zeros(5, 9))
     with pytest.raises(ConfigError, match='logit_scale=0 of RegionReader'):

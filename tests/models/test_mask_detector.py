@@ -11,7 +11,7 @@ from recipe_parts import HashedBank, tiny_clip_resnet
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlm_dense.errors import ConfigError
+from vlm_dense.errors import ConfigError, DataError
 from vlm_dense.models import WordRows
 from vlm_dense.text.vocabulary import Vocabulary
 
@@ -170,3 +170,8 @@ def test_mistakes_are_named() -> None:
     bare.gt_sem_seg = PixelData(sem_seg=stripes(64, 96)[None])
     with pytest.raises(ConfigError, match='with_mask=True'):
         loss_of(model, [bare])
+    many = words(*(f'word {number}' for number in range(256)))
+    with pytest.raises(ConfigError, match='ignore_index=255 is also the label'):
+        loss_of(detector(), [det_sample(stripes(64, 96, (0, 1, 255)), many)])
+    with pytest.raises(DataError, match='a label map holds 255'):
+        loss_of(detector(ignore_index=65535), [det_sample(stripes(64, 96, (0, 1, 255)), words())])

@@ -15,6 +15,7 @@ from vlm_dense.text.vocabulary import Vocabulary
 SIZES = ((64, 96), (70, 50), (64, 96))
 ORIGINAL = (50, 61)
 SLIDE = dict(mode='slide', crop_size=(48, 64), stride=(32, 48))
+DIVISOR = 32
 SYNONYMS = dict(synonyms=[('emmet', 'pismire'), (), ('heaven',), ()])
 
 
@@ -24,11 +25,13 @@ def resized(maps_SHW: Tensor, size: tuple[int, int]) -> Tensor:
 
 def by_hand(model: nn.Module, image_3HW: Tensor, vocabulary: Vocabulary) -> Tensor:
     """(K, H, W) of one normalised picture without region encoder: softmax without void, summed over masks."""
-    features = model.backbone(image_3HW[None])
-    embed_BND, mask_BNhw = model.decode_head.segments(features, image_3HW.shape[1:])
+    height, width = image_3HW.shape[1:]
+    whole_13HW = functional.pad(image_3HW[None], (0, -width % DIVISOR, 0, -height % DIVISOR))
+    field = tuple(whole_13HW.shape[2:])
+    embed_BND, mask_BNhw = model.decode_head.segments(model.backbone(whole_13HW), field, [(height, width)])
     rows = WordRows(model.text_bank(vocabulary), torch.tensor(vocabulary.is_base))
     prob_NK = model.decode_head.logits(embed_BND, rows)[0].softmax(dim=1)[:, :-1]
-    mask_NHW = resized(mask_BNhw[0], tuple(image_3HW.shape[1:])).sigmoid()
+    mask_NHW = resized(mask_BNhw[0], field).sigmoid()[:, :height, :width]
     return torch.einsum('nk,nhw->khw', prob_NK, mask_NHW)
 
 

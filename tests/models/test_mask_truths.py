@@ -82,3 +82,9 @@ def test_seen_words_and_the_background_are_taught(has_background: bool, rows: li
 def test_truth_without_masks_is_named() -> None:
     with pytest.raises(ConfigError, match='labels and masks'):
         taught_segments(InstanceData(labels=torch.zeros(1)), WordRows(torch.zeros(1, 2), torch.ones(1).bool()), False)
+
+
+def test_words_of_which_none_is_seen_teach_nothing_and_that_is_told() -> None:
+    truth = InstanceData(labels=torch.tensor([0]), masks=torch.ones(1, H, W, dtype=torch.bool))
+    with pytest.raises(ConfigError, match='none of the 3 words of the request is seen'):
+        taught_segments(truth, WordRows(torch.zeros(3, 2), torch.zeros(3, dtype=torch.bool)), True)

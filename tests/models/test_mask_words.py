@@ -24,6 +24,7 @@ from torch.testing import assert_close
 from vlm_dense.errors import ConfigError, DataError
 from vlm_dense.models import WordRows
 from vlm_dense.models.heads.mask import segments_of_labels
+from vlm_dense.models.requests import NameRows
 
 POOLED = dict(num_layers=3, pooled=True)
 BOTH = pytest.mark.parametrize('build', HEAD_KINDS.values(), ids=HEAD_KINDS)
@@ -194,6 +195,17 @@ def settings_of(loss: torch.nn.Module) -> dict:
 def test_wrong_settings_are_named(changes: dict, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         mask2former(**changes)
+
+
+@BOTH
+def test_silenced_words_are_silenced_under_all_their_names(build) -> None:
+    head = build(classifier=classifier(novel='zero_logit')).train()
+    names_SD, word_of_S, is_base = words(5).text_KD, torch.tensor([0, 1, 1, 2, 2]), [True, True, False]
+    embed_BND = torch.randn(2, QUERIES, names_SD.shape[1])
+    found = head.logits(embed_BND, NameRows(names_SD, torch.tensor(is_base), word_of_S))
+    names_BNS = normalize(embed_BND, dim=2) @ names_SD.t() / 0.01
+    best_BNK = [names_BNS[..., word_of_S == word].amax(dim=2) * flag for word, flag in enumerate(is_base)]
+    assert_close(found[..., :3], torch.stack(best_BNK, dim=2))
 
 
 @pytest.mark.parametrize('label', [-1, 6])

@@ -15,7 +15,7 @@ from torch.nn import functional
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.decode_heads.row_maps import GridMaps, resize_rows
 from vlm_dense.models.segmentors.ov_encoder_decoder import windows
-from vlm_dense.models.segmentors.picture_maps import PictureMaps, Window
+from vlm_dense.models.segmentors.picture_maps import PictureMaps, View, Window
 from vlm_dense.registry import MODELS
 from vlm_dense.text.vocabulary import Vocabulary
 
@@ -204,7 +204,8 @@ def test_the_first_of_equal_words_wins(rows_at_once: int | None) -> None:
     few_B8hw = torch.randn(1, 8, 5, 7)
     maps = GridMaps(few_B8hw.repeat(1, 5, 1, 1), head.resize)
     window = Window(slice(0, SIZE[0]), slice(0, SIZE[1]), maps)
-    parts = PictureMaps([window], 0, SIZE, dict(ori_shape=ORIGINAL), head.resize, rows_at_once)
+    view = View(SIZE, (), [window])
+    parts = PictureMaps([view], 0, dict(ori_shape=ORIGINAL), head.resize, rows_at_once)
     full_8HW = head.resize(head.resize(few_B8hw, SIZE), ORIGINAL)[0]
     assert torch.equal(head.labels(parts, Vocabulary.from_words(WORDS)), full_8HW.argmax(dim=0))
 

@@ -19,7 +19,7 @@ from vlm_dense.models.pictures import pictures_of
 from vlm_dense.registry import MODELS
 from vlm_dense.text.vocabulary import Vocabulary
 
-HEIGHT, WIDTH = 64, 80
+HEIGHT, WIDTH = 64, 96  # multiples of 32, to which pictures are padded
 SCALE = 100.0
 
 

@@ -208,3 +208,10 @@ def test_the_tools_run_from_anywhere(tool, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, '')
     assert done.stderr == 'error: config nowhere.py does not exist; the recipes lie in configs/.\n'
+
+
+def test_mmsegs_switch_for_several_sizes_names_ours(folder, capsys):
+    assert run_testing([str(folder / 'segmentor.py'), 'any.pth', '--tta']) == 2
+    message = capsys.readouterr().err
+    assert message.startswith('error: --tta: ')
+    assert 'model.test_cfg.scales=[0.5,1.0,1.5]' in message

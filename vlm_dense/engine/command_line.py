@@ -22,11 +22,16 @@ from vlm_dense.engine.settings import (
     set_vocabulary,
     set_work_dir,
 )
-from vlm_dense.errors import VlmDenseError
+from vlm_dense.errors import ConfigError, VlmDenseError
 
 USER_ERROR = 2
 AMP_TYPES = ('float16', 'bfloat16')
 DEBUG_VARIABLE = 'VLM_DENSE_DEBUG'
+NO_TTA = (
+    "--tta: mmseg's tta_model needs a fixed list of classes and is not read here; to average several sizes of a "
+    'picture, mirrored too, call a segmentor with --cfg-options "model.test_cfg.scales=[0.5,1.0,1.5]" '
+    'model.test_cfg.flip=True.'
+)
 
 
 def run_training(arguments: Sequence[str] | None = None) -> int:
@@ -80,6 +85,8 @@ def run_testing(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def run() -> None:
+        if args.tta:
+            raise ConfigError(NO_TTA)
         cfg = _config(args)
         check_sections(cfg, 'test')
         check_checkpoint(cfg, args.checkpoint)
@@ -136,6 +143,7 @@ def _add_testing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--vocabulary', metavar='FILE', help='ask for the words of this file (.txt or .json) instead')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='save drawn predictions in this folder of the run')
+    parser.add_argument('--tta', action='store_true', help=argparse.SUPPRESS)  # mmseg's users expect it.
     parser.add_argument('--wait-time', type=float, default=2, help='seconds that a shown picture stays')
 
 

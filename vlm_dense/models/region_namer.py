@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vlm_dense.errors import DataError
 from vlm_dense.models.losses import text_keys
-from vlm_dense.models.requests import vocabularies_of, vocabulary_of
+from vlm_dense.models.requests import labels_of_regions, vocabularies_of, vocabulary_of
 from vlm_dense.registry import MODELS, build_part
 from vlm_dense.text.drawn_prompts import rows_of_words
 from vlm_dense.vlms.tower import ImageTower
@@ -128,13 +128,5 @@ def _inside(inputs: Tensor, data_samples: Sequence[BaseDataElement]) -> Tensor:
 
 
 def _own_words(data_samples: Sequence[BaseDataElement]) -> list[str]:
-    words = []
-    for sample, vocabulary in zip(data_samples, vocabularies_of(data_samples), strict=True):
-        labels = sample.gt_instances.get('labels', ())
-        if len(labels) != 1:
-            raise DataError(
-                f'{sample.get("img_path", "a sample")} brings {len(labels)} labels, not one; give a data set such as '
-                'vlm_dense.MaskNounDataset.'
-            )
-        words.append(vocabulary.words[int(labels[0])])
-    return words
+    asked = zip(vocabularies_of(data_samples), labels_of_regions(data_samples), strict=True)
+    return [vocabulary.words[label] for vocabulary, label in asked]

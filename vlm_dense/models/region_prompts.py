@@ -11,8 +11,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor
 
-from vlm_dense.errors import DataError
-from vlm_dense.models.requests import vocabulary_of
+from vlm_dense.models.requests import labels_of_regions, vocabulary_of
 from vlm_dense.registry import MODELS
 from vlm_dense.text.learned import LearnedPrompts, PromptLearner
 from vlm_dense.vlms import FrozenTower, ImageTower
@@ -65,7 +64,7 @@ class RegionPrompts(BaseModel):
         words: Any = vocabulary_of(data_samples)
         with torch.no_grad():
             region_BD = self.tower.embed_images(self.tower.normalize(inputs))
-        labels = _labels(data_samples) if mode == 'loss' else None
+        labels = labels_of_regions(data_samples) if mode == 'loss' else None
         found: Any = self.learner(region_BD, words, labels, mode)
         if mode != 'predict':
             return found
@@ -73,14 +72,3 @@ class RegionPrompts(BaseModel):
         for sample, score_1, label_1 in zip(data_samples, scores_B.split(1), labels_B.split(1), strict=True):
             sample.set_data(dict(pred_instances=InstanceData(labels=label_1, scores=score_1)))
         return list(data_samples)
-
-
-def _labels(data_samples: Sequence[BaseDataElement]) -> list[int]:
-    labels = [sample.gt_instances.get('labels', ()) for sample in data_samples]
-    for sample, own in zip(data_samples, labels, strict=True):
-        if len(own) != 1:
-            raise DataError(
-                f'{sample.get("img_path", "a sample")} brings {len(own)} labels, not one; give a data set such as '
-                'vlm_dense.MaskNounDataset.'
-            )
-    return [int(own[0]) for own in labels]

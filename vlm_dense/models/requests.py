@@ -7,7 +7,7 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
-from vlm_dense.errors import ConfigError
+from vlm_dense.errors import ConfigError, DataError
 from vlm_dense.text.averaging import max_over_synonyms
 from vlm_dense.text.vocabulary import Vocabulary
 
@@ -72,6 +72,25 @@ def vocabularies_of(data_samples: Sequence[BaseDataElement]) -> list[Vocabulary]
         if not isinstance(vocabulary, Vocabulary):
             raise ConfigError(f'data sample {row} of the batch carries no vocabulary; {REMEDY}')
     return asked
+
+
+def labels_of_regions(data_samples: Sequence[BaseDataElement]) -> list[int]:
+    """The label of every sample; each shows one region.
+
+    Args:
+        data_samples: With ``gt_instances.labels``.
+
+    Raises:
+        DataError: If a sample does not bring one label.
+    """
+    labels = [sample.gt_instances.get('labels', ()) for sample in data_samples]
+    for sample, own in zip(data_samples, labels, strict=True):
+        if len(own) != 1:
+            raise DataError(
+                f'{sample.get("img_path", "a sample")} brings {len(own)} labels, not one; give a data set such as '
+                'vlm_dense.MaskNounDataset.'
+            )
+    return [int(own[0]) for own in labels]
 
 
 def best_names(logits_NS: Tensor, words: NameRows) -> Tensor:

@@ -153,8 +153,8 @@ def check_labels(labels_BHW: Tensor, num_columns: int, ignore_index: int) -> Non
     """
     if 0 <= ignore_index < num_columns:
         raise ConfigError(
-            f'decode head: ignore_index={ignore_index} is also the label of one of the {num_columns} words and '
-            'background; set ignore_index=65535 here, and seg_pad_val=65535 in the data_preprocessor.'
+            f'ignore_index={ignore_index} is also the label of one of the {num_columns} words and background; set '
+            "ignore_index=65535, and as much in the data_preprocessor: mmseg's seg_pad_val, mmdet's seg_pad_value."
         )
     is_wrong = ((labels_BHW < 0) | (labels_BHW >= num_columns)) & (labels_BHW != ignore_index)
     if is_wrong.any():

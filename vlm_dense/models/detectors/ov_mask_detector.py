@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
 from vlm_dense.errors import ConfigError
+from vlm_dense.models.decode_heads.ov_decode_head import IGNORE_INDEX, check_labels
 from vlm_dense.models.heads.mask import segments_of_instances, segments_of_panoptic
 from vlm_dense.models.heads.mask.decoding import (
     MAX_PER_IMAGE,
@@ -30,8 +31,6 @@ from vlm_dense.models.requests import vocabulary_of
 from vlm_dense.models.sizes import alone, by_size
 from vlm_dense.registry import MODELS
 
-IGNORE_INDEX = 255
-
 
 @MODELS.register_module()
 class OVMaskDetector(MaskNaming, SingleStageDetector):
@@ -46,7 +45,8 @@ class OVMaskDetector(MaskNaming, SingleStageDetector):
         text_bank: As in `MaskNaming.start_naming`, as are the next four.
         neck: Or None.
         regions: There.
-        fusion: There.
+        fusion: There. Panoptic maps take for the void what the scores of a mask leave of 1, which is the head's void
+            with ``void='factor'`` or ``'normalised'`` alone.
         region_bank: There.
         synonyms: There.
         ignore_index: Label of pixels of ``gt_sem_seg`` that belong to no mask in training.
@@ -96,8 +96,8 @@ class OVMaskDetector(MaskNaming, SingleStageDetector):
         Labels index the attached vocabulary. Segments of unseen words belong to no mask.
 
         Raises:
-            ConfigError: If masks don't cover the batch.
-            DataError: If a label is no word.
+            ConfigError: If masks don't cover the batch, or ``ignore_index`` is the label of a word or the background.
+            DataError: If a label is neither a word, nor the background, nor, in a map, ``ignore_index``.
         """
         vocabulary = vocabulary_of(batch_data_samples)
         words = self.asked_words(vocabulary, batch_inputs.device).own
@@ -116,6 +116,7 @@ class OVMaskDetector(MaskNaming, SingleStageDetector):
             return truth
         labels_HW = sample.gt_sem_seg.sem_seg[0].long()
         _check_size('gt_sem_seg', labels_HW, size, 'pad_seg')
+        check_labels(labels_HW, len(is_thing_K) + 1, self.ignore_index)
         return segments_of_panoptic(sample.gt_instances, labels_HW, is_thing_K, self.ignore_index)
 
     def predict(

@@ -6,6 +6,7 @@ Shapes: B pictures, N masks of a picture, K words, D width of the shared space, 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from vlm_dense.errors import ConfigError
@@ -63,7 +64,7 @@ class RegionReader(nn.Module):
         raise NotImplementedError
 
     def logits(self, region_BND: Tensor, text_KD: Tensor) -> Tensor:
-        """Cosines times the scale, (B, N, K).
+        """Cosines times the scale, (B, N, K), in float32 even under autocast.
 
         Args:
             region_BND: Unit rows.
@@ -77,4 +78,6 @@ class RegionReader(nn.Module):
                 f'{type(self).__name__} gives {region_BND.shape[-1]} numbers per region and words have '
                 f'{text_KD.shape[-1]}; give the model the region_bank of the tower that reads.'
             )
-        return self.logit_scale * (region_BND @ text_KD.to(region_BND).t())
+        with torch.autocast(region_BND.device.type, enabled=False):
+            rows_BND = region_BND.float()
+            return self.logit_scale * (rows_BND @ text_KD.to(rows_BND).t())

@@ -15,7 +15,8 @@ from torch import Tensor
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.decode_heads.row_maps import RowMaps
 from vlm_dense.models.requests import WordRows, vocabulary_of
-from vlm_dense.models.segmentors.picture_maps import PictureMaps, Window
+from vlm_dense.models.segmentors.picture_maps import PictureMaps, View, Window
+from vlm_dense.models.segmentors.views import Looks, check_names, looks_of, views_of
 from vlm_dense.models.sizes import by_size
 from vlm_dense.registry import MODELS, build_part
 
@@ -33,14 +34,25 @@ class OVEncoderDecoder(EncoderDecoder):
         decode_head: A head of ``vlm_dense.models.decode_heads``.
         text_bank: ``vlm_dense.TextBank`` or anything with its call.
         kwargs: Other arguments of mmseg's class. ``test_cfg`` is ``dict(mode='whole')`` (the default) or
-            ``dict(mode='slide', crop_size=(h, w), stride=(h, w))``. The best word of every pixel is found without
-            holding the score maps of all words: ``words_at_once`` changes memory, not results (default: as many as
-            fill 16 MiB). ``keep_scores=True`` puts all maps on the samples as ``seg_logits``, (K, H, W) floats.
+            ``dict(mode='slide', crop_size=(h, w), stride=(h, w))``. ``scales``, ``flip`` and ``size_multiple`` are
+            those of `Looks`: each view is read in this mode, and what ``labels`` of the head gets is the mean of all
+            views at the original size. The best word of every pixel is found without holding the score maps of all
+            words: ``words_at_once`` changes memory, not results (default: as many as fill 16 MiB).
+            ``keep_scores=True`` puts all maps on the samples as ``seg_logits``, (K, H, W) floats.
+
+    Raises:
+        ConfigError: If ``test_cfg`` holds other settings, or views of no use.
     """
+
+    test_settings: frozenset[str] = frozenset(
+        {'mode', 'crop_size', 'stride', 'words_at_once', 'keep_scores', *Looks._fields}
+    )
 
     def __init__(self, backbone: dict, decode_head: dict, text_bank: Any, **kwargs: object) -> None:
         super().__init__(backbone=backbone, decode_head=decode_head, **kwargs)
         self.text_bank = build_part(text_bank)
+        check_names(self.test_cfg, self.test_settings)
+        looks_of(self.test_cfg)
 
     def _init_decode_head(self, decode_head: dict) -> None:
         # mmseg also copies num_classes and out_channels here: an open vocabulary has neither.
@@ -89,14 +101,14 @@ class OVEncoderDecoder(EncoderDecoder):
         for rows, images_B3HW in by_size([_unpadded(*pair) for pair in zip(inputs, samples, strict=True)]):
             found = self.inference(images_B3HW, *words)
             for picture, row in enumerate(rows):
-                self._label(samples[row], found, picture, images_B3HW.shape[-2:])
+                self._label(samples[row], found, picture)
         return samples
 
-    def _label(self, sample: Any, found: Sequence[Window], picture: int, size: Sequence[int]) -> None:
+    def _label(self, sample: Any, found: Sequence[View], picture: int) -> None:
         """Put the predictions for one picture of a batch on its sample."""
         test_cfg = self.test_cfg or {}
         head, vocabulary = self.decode_head, vocabulary_of([sample])
-        maps = PictureMaps(found, picture, size, sample.metainfo, head.resize, test_cfg.get('words_at_once'))
+        maps = PictureMaps(found, picture, sample.metainfo, head.resize, test_cfg.get('words_at_once'))
         keeps = test_cfg.get('keep_scores', False)
         parts = list(maps) if keeps else maps
         sample.set_data(dict(pred_sem_seg=PixelData(data=head.labels(parts, vocabulary)[None])))
@@ -115,25 +127,35 @@ class OVEncoderDecoder(EncoderDecoder):
         """What the head says about pictures or windows of them, on its own grid."""
         return self.decode_head.row_maps(self.extract_feat(inputs), text_KD, is_base_K)
 
-    def inference(self, inputs: Tensor, *words: Any) -> list[Window]:
-        """The whole picture as one window, or overlapping windows, whose logits are to be averaged.
+    def inference(self, inputs: Tensor, *words: Any) -> list[View]:
+        """Pictures at every size that is asked for, each whole or by overlapping windows.
 
         Args:
             inputs: Pictures of one size.
             words: What `request` gave.
         """
+        views = []
+        for images_B3hw, flips in views_of(inputs, looks_of(self.test_cfg)):
+            size = tuple(images_B3hw.shape[-2:])
+            found = [
+                Window(rows, columns, self.encode_decode(images_B3hw[..., rows, columns], *words))
+                for rows, columns in self._places(size)
+            ]
+            views.append(View(size, flips, found))
+        return views
+
+    def _places(self, size: Sequence[int]) -> list[tuple[slice, slice]]:
+        """Rows and columns of the windows that cover pictures of a size."""
         test_cfg = self.test_cfg or {}
         mode = test_cfg.get('mode', 'whole')
-        height, width = inputs.shape[-2:]
         if mode == 'whole':
-            places = [(slice(0, height), slice(0, width))]
-        elif mode == 'slide':
-            places = list(windows((height, width), test_cfg['crop_size'], test_cfg['stride']))
-        else:
+            return [(slice(0, size[0]), slice(0, size[1]))]
+        if mode != 'slide':
             raise ConfigError(f"test_cfg.mode={mode!r}; choose 'whole' or 'slide'.")
-        return [
-            Window(rows, columns, self.encode_decode(inputs[..., rows, columns], *words)) for rows, columns in places
-        ]
+        for name in ('crop_size', 'stride'):
+            if not isinstance(test_cfg.get(name), Sequence) or len(test_cfg[name]) != 2:
+                raise ConfigError(f"test_cfg.mode='slide' needs {name}; give it as (height, width) in pixels.")
+        return list(windows(size, test_cfg['crop_size'], test_cfg['stride']))
 
 
 def _unpadded(image_3HW: Tensor, data_sample: Any) -> Tensor:

@@ -14,7 +14,6 @@ from vlm_dense.checkpoints.adapters.split_clip import (
 )
 from vlm_dense.checkpoints.coverage import check_coverage
 from vlm_dense.errors import CheckpointError
-from vlm_dense.models.mask_naming import NamedMasks
 from vlm_dense.models.segmentors.ov_mask_segmentor import OVMaskSegmentor
 from vlm_dense.registry import MODELS, build_part
 
@@ -34,7 +33,6 @@ class SideAdapterSegmentor(OVMaskSegmentor):
         decode_head: ``vlm_dense.OVSideAdapterHead``.
         text_bank: As in `OVMaskSegmentor`.
         encoder_resolution: Factor by which pictures are resized for CLIP (bilinear). The side network sees them whole.
-        size_divisor: Pictures and windows are padded with zeros to multiples of it, at the right and at the bottom.
         clip: `OpenClipTower` or its config: CLIP's picture half, read when a training starts. None: random weights.
         kwargs: Other arguments of `OVMaskSegmentor`.
     """
@@ -45,7 +43,6 @@ class SideAdapterSegmentor(OVMaskSegmentor):
         decode_head: dict,
         text_bank: Any,
         encoder_resolution: float,
-        size_divisor: int = 32,
         clip: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -53,7 +50,6 @@ class SideAdapterSegmentor(OVMaskSegmentor):
         # Under mmseg's name; `backbone` is the method below.
         self.image_encoder = self._modules.pop('backbone')
         self.encoder_resolution = encoder_resolution
-        self.size_divisor = size_divisor
         self.clip = clip
 
     def init_weights(self) -> None:
@@ -80,16 +76,6 @@ class SideAdapterSegmentor(OVMaskSegmentor):
         """The pictures, and CLIP's taps of the smaller ones: per tap a map and a class token."""
         smaller = functional.interpolate(images_B3HW, scale_factor=self.encoder_resolution, mode='bilinear')
         return images_B3HW, self.image_encoder(smaller)
-
-    def encode_decode(self, inputs: Tensor, *words: Any) -> NamedMasks:  # type: ignore[override]
-        """Masks of pictures, or of windows of them, which are padded for it, and their names."""
-        height, width = self.covered(inputs.shape[-2:])
-        padding = (0, width - inputs.shape[-1], 0, height - inputs.shape[-2])
-        return super().encode_decode(functional.pad(inputs, padding), *words)
-
-    def covered(self, size: Sequence[int]) -> Sequence[int]:
-        """The next multiples of the divisor."""
-        return [side + -side % self.size_divisor for side in size]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         start = prefix + MMSEG_TEXT

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.heads.mask.segments import Segments
 from vlm_dense.models.heads.mask.truths import taught_segments
-from vlm_dense.models.requests import NameRows, WordRows, best_names
+from vlm_dense.models.heads.mask.word_logits import word_logits
+from vlm_dense.models.requests import NameRows, WordRows
 from vlm_dense.registry import MODELS
 
 NO_NUMBER = 3  # mmseg's constructor asks for a number of classes; 1 and 2 mean something to it
@@ -88,11 +89,7 @@ class OVSideAdapterHead(SideAdapterCLIPHead):
             embed_BND: Of `segments`.
             words: K words. With a row per name, a word has the logit of its best name.
         """
-        with torch.autocast(embed_BND.device.type, enabled=False):
-            logits_MS = self.classifier(embed_BND.flatten(0, 1).float(), words.text_KD, words.is_base_K)
-            if isinstance(words, NameRows):
-                logits_MS = best_names(logits_MS, words)
-        return logits_MS.unflatten(0, embed_BND.shape[:2])
+        return word_logits(self.classifier, embed_BND, words)
 
     def loss(
         self,

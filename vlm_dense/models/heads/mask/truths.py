@@ -73,12 +73,17 @@ def taught_segments(truth: InstanceData, words: WordRows | NameRows, has_backgro
         has_background: Whether the head names the background.
 
     Raises:
-        ConfigError: If there are no masks beside the labels.
+        ConfigError: If there are no masks beside the labels, or no word of the request is seen.
         DataError: If a label is neither a word nor the background.
     """
     if 'masks' not in truth or 'labels' not in truth:
         raise ConfigError('a mask head learns from labels and masks; give each picture InstanceData with both.')
     labels_G, num_words = truth.labels, len(words.is_base_K)
+    if not words.is_base_K.any():
+        raise ConfigError(
+            f'a mask head learns from seen words, and none of the {num_words} words of the request is seen; '
+            'name those that are as base=... of the attached vocabulary.'
+        )
     wrong_G = (labels_G < 0) | (labels_G > num_words)
     if wrong_G.any():
         raise DataError(

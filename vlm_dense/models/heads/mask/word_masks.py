@@ -19,7 +19,8 @@ from vlm_dense.errors import ConfigError
 from vlm_dense.models.heads.mask.query_embedding import QueryEmbedding
 from vlm_dense.models.heads.mask.segments import Segments
 from vlm_dense.models.heads.mask.truths import taught_segments
-from vlm_dense.models.requests import NameRows, WordRows, best_names
+from vlm_dense.models.heads.mask.word_logits import word_logits
+from vlm_dense.models.requests import NameRows, WordRows
 from vlm_dense.registry import MODELS
 
 FIXED_CLASSES = ('num_things_classes', 'num_stuff_classes', 'num_classes', 'class_weight')
@@ -141,11 +142,7 @@ class WordMasks(BaseModule):
             embed_BND: Of `Segments`.
             words: K words. With a row per name, a word has the logit of its best name.
         """
-        with torch.autocast(embed_BND.device.type, enabled=False):
-            logits_MS = self.classifier(embed_BND.flatten(0, 1).float(), words.text_KD, words.is_base_K)
-            if isinstance(words, NameRows):
-                logits_MS = best_names(logits_MS, words)
-        return logits_MS.unflatten(0, embed_BND.shape[:2])
+        return word_logits(self.classifier, embed_BND, words)
 
     def forward(self, x: Sequence[Tensor], batch_data_samples: Sequence) -> tuple[list[Tensor], list[Tensor]]:
         """As in mmdet, with embeddings (B, N, D) in place of class scores: one per decoder layer, and masks alike.

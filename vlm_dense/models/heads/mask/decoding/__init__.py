@@ -4,12 +4,13 @@ from vlm_dense.models.heads.mask.decoding.instances import MAX_PER_IMAGE, instan
 from vlm_dense.models.heads.mask.decoding.panoptic import PanopticRules, panoptic_map
 from vlm_dense.models.heads.mask.decoding.segment_scores import things_of
 from vlm_dense.models.heads.mask.decoding.semantic import SemanticMaps, SemanticRules
-from vlm_dense.models.heads.mask.decoding.strips import Frame, MaskWindow, Strips
+from vlm_dense.models.heads.mask.decoding.strips import Frame, MaskWindow, MeanStrips, Strips
 
 __all__ = [
     'MAX_PER_IMAGE',
     'Frame',
     'MaskWindow',
+    'MeanStrips',
     'PanopticRules',
     'SemanticMaps',
     'SemanticRules',

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.classifiers import calibrate
-from vlm_dense.models.heads.mask.decoding.strips import Strip, Strips
+from vlm_dense.models.heads.mask.decoding.strips import MeanStrips, Strip, Strips
 
 # Matrix products always have this width: another one may choose another kernel, which rounds differently.
 WORDS_TOGETHER = 64
@@ -41,7 +41,7 @@ class SemanticMaps:
 
     Args:
         strips: Masks as probabilities, summed over.
-        score_MS: What each mask is called; all windows' masks in their order. Column K is the background.
+        score_MS: What each mask is called; all windows' masks of all views, in their order. Column K is the background.
         is_base_K: Boolean, True for seen words.
         rules: See there.
 
@@ -49,7 +49,7 @@ class SemanticMaps:
         ConfigError: If no word is to be looked at at once.
     """
 
-    def __init__(self, strips: Strips, score_MS: Tensor, is_base_K: Tensor, rules: SemanticRules) -> None:
+    def __init__(self, strips: Strips | MeanStrips, score_MS: Tensor, is_base_K: Tensor, rules: SemanticRules) -> None:
         self.at_once = WORDS_TOGETHER if rules.words_at_once is None else rules.words_at_once
         if self.at_once < 1:
             raise ConfigError(f'test_cfg.words_at_once={self.at_once}; give a positive number, or leave it out.')

@@ -8,6 +8,7 @@ columns of the original picture.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -87,6 +88,11 @@ class Strips:
         for top in range(0, height, step):
             yield self._strip(slice(top, min(top + step, height)))
 
+    @property
+    def num_masks(self) -> int:
+        """Of all windows."""
+        return sum(len(window.mask_Nhw) for window in self.windows)
+
     def _strip(self, rows: slice) -> Strip:
         frame, like = self.frame, self.windows[0].mask_Nhw
         weights = row_weights(rows, frame.size[0], frame.original[0], like)
@@ -123,3 +129,27 @@ class Strips:
         counts_rw = self.counts_HW[top:bottom, window.columns].to(values_Nrw.dtype)
         placed_NrW[:, top - span.start : bottom - span.start, window.columns] = values_Nrw / counts_rw
         return placed_NrW
+
+
+class MeanStrips:
+    """The same strips of several views of a picture: masks of all views, each view with its share of the whole.
+
+    So scores that are summed over masks are the mean over the views.
+
+    Args:
+        views: At least one, all with the same original picture.
+    """
+
+    def __init__(self, views: Sequence[Strips]) -> None:
+        self.views = list(views)
+        self.frame = self.views[0].frame
+
+    def __iter__(self) -> Iterator[Strip]:
+        firsts = [0, *accumulate(view.num_masks for view in self.views)]
+        for parts in zip(*self.views, strict=True):
+            if len(parts) == 1:
+                yield parts[0]
+                continue
+            masks_M = torch.cat([part.masks_M + first for part, first in zip(parts, firsts, strict=False)])
+            values_MrW = torch.cat([part.values_MrW for part in parts])
+            yield Strip(parts[0].rows, masks_M, values_MrW.div_(len(parts)))
