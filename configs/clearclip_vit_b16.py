@@ -9,5 +9,5 @@ model = dict(
 )
 # SCLIP's treatment of pictures, at another size.
 pipeline = [{**step, 'scale': (2048, 448)} if step['type'] == 'Resize' else step for step in _base_.pipeline]
-test_dataloader = dict(dataset=dict(pipeline=[*pipeline, _base_.attach]))
+test_dataloader = dict(dataset=dict(pipeline=pipeline))
 val_dataloader = test_dataloader

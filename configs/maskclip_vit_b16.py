@@ -13,11 +13,14 @@ model = dict(
     text_bank=dict(prompt='maskclip_85'),
     test_cfg=dict(mode='whole'),
 )
+words = dict(dataset='coco_stuff')
 pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 512), keep_ratio=True),
     dict(type='vlm_dense.LoadLabelMap'),
     dict(type='PackSegInputs'),
+    dict(type='vlm_dense.AttachVocabulary', vocabulary=words),
 ]
-test_dataloader = dict(dataset=dict(pipeline=[*pipeline, _base_.attach], **_base_.test_set))
+stuff = dict(_base_.cocostuff, data_prefix=_base_.cocostuff_validation, vocabulary=words, test_mode=True)
+test_dataloader = dict(dataset=dict(pipeline=pipeline, **stuff))
 val_dataloader = test_dataloader

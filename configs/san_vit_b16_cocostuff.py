@@ -3,11 +3,8 @@
 `tools/test.py --protocol` asks it for the words of other data.
 """
 
-_base_ = ['_base_/san_vit_b16.py', '_base_/segmentation_runtime.py', '_base_/cocostuff.py']
+_base_ = ['_base_/san_vit_b16.py', '_base_/segmentation_runtime.py', '_base_/cocostuff_171.py']
 crop_size = {{_base_.crop_size}}
-# The file's words are all 171; as base words they are all seen.
-words = dict(dataset='coco_stuff', base='{{fileDirname}}/../vlm_dense/datasets/vocabularies/cocostuff_156_15.json')
-attach = dict(type='vlm_dense.AttachVocabulary', vocabulary=words)
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -22,38 +19,18 @@ train_pipeline = [
     dict(type='PhotoMetricDistortion'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackSegInputs'),
-    attach,
+    _base_.attach,
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='ResizeShortestEdge', scale=crop_size, max_size=2560),
     dict(type='vlm_dense.LoadLabelMap'),
     dict(type='PackSegInputs'),
-    attach,
+    _base_.attach,
 ]
-stuff = dict(_base_.test_set, vocabulary=words)
-train_set = dict(
-    stuff,
-    data_prefix=dict(img_path='images/train2017', seg_map_path='annotations/train2017'),
-    remedy="unpack train2017.zip and stuffthingmaps_trainval2017.zip and run mmseg's converter coco_stuff164k.py.",
-    test_mode=False,
-)
-train_dataloader = dict(
-    batch_size=8,  # on each of four GPUs
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(train_set, pipeline=train_pipeline),
-)
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(stuff, pipeline=test_pipeline),
-)
+train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline))  # on each of four GPUs
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='vlm_dense.SeenUnseenIoUMetric')
-test_evaluator = val_evaluator
 
 steps = 60000
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=5000)

@@ -10,11 +10,14 @@ model = dict(
     decode_head=dict(logit_scale=40.0, synonyms='max'),
     test_cfg=dict(mode='slide', crop_size=(224, 224), stride=(112, 112)),
 )
+words = dict(dataset='coco_stuff')
 pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 336), keep_ratio=True),
     dict(type='vlm_dense.LoadLabelMap'),
     dict(type='PackSegInputs'),
+    dict(type='vlm_dense.AttachVocabulary', vocabulary=words),
 ]
-test_dataloader = dict(dataset=dict(pipeline=[*pipeline, _base_.attach], **_base_.test_set))
+stuff = dict(_base_.cocostuff, data_prefix=_base_.cocostuff_validation, vocabulary=words, test_mode=True)
+test_dataloader = dict(dataset=dict(pipeline=pipeline, **stuff))
 val_dataloader = test_dataloader

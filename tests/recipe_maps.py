@@ -1,5 +1,6 @@
 """Made-up data with label maps for the recipes of configs/, in the layouts that they read."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,9 @@ def write_ade20k_data(root: Path) -> None:
     folder = root / 'data' / 'ade' / 'ADEChallengeData2016'
     random = np.random.default_rng(0)
     for part in ('training', 'validation'):
-        for kind in ('images', 'annotations'):
-            (folder / kind / part).mkdir(parents=True)
         for number in range(2):
-            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
-            labels = np.repeat(np.repeat(random.integers(0, 151, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
-            Image.fromarray(picture).save(folder / 'images' / part / f'{number}.jpg')
-            Image.fromarray(labels).save(folder / 'annotations' / part / f'{number}.png')
+            picture, labels = (folder / kind / part / str(number) for kind in ('images', 'annotations'))
+            write_scene(random, f'{picture}.jpg', f'{labels}.png', values=151)
 
 
 def write_ade20k_847_data(root: Path) -> None:
@@ -26,15 +23,10 @@ def write_ade20k_847_data(root: Path) -> None:
     folder = root / 'data' / 'ade' / 'ADE20K_2021_17_01'
     random = np.random.default_rng(0)
     for part in ('training', 'validation'):
-        pictures, maps = folder / 'images_detectron2' / part, folder / 'annotations_detectron2' / part
-        for place in (pictures, maps):
-            place.mkdir(parents=True)
         for number in range(2):
-            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
-            labels = np.repeat(np.repeat(random.integers(0, 847, (11, 13), dtype=np.uint16), 10, 0), 10, 1)
-            labels[:11], labels[11:22] = 65535, 255  # nothing, and a word
-            Image.fromarray(picture).save(pictures / f'{number}.jpg')
-            Image.fromarray(labels).save(maps / f'{number}.tif')
+            picture, labels = (folder / f'{kind}_detectron2' / part / str(number) for kind in ('images', 'annotations'))
+            # Nothing, and a word.
+            write_scene(random, f'{picture}.jpg', f'{labels}.tif', values=847, bands=(65535, 255))
     words = ['--words', str(ROOT / 'vlm_dense/datasets/vocabularies/ade20k_847.json'), '--base', '572']
     maps = folder / 'annotations_detectron2' / 'training'
     tool_module('data/frequent_words').main([str(maps), *words, '--out', str(folder / 'words_572_275.json')])
@@ -45,15 +37,9 @@ def write_coco_stuff_data(root: Path) -> None:
     base = root / 'data' / 'coco_stuff164k'
     random = np.random.default_rng(0)
     for part in ('train2017', 'val2017'):
-        pictures, maps = base / 'images' / part, base / 'annotations' / part
-        for folder in (pictures, maps):
-            folder.mkdir(parents=True)
         for number in range(2):
-            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
-            labels = np.repeat(np.repeat(random.integers(0, 171, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
-            labels[:11] = 255
-            Image.fromarray(picture).save(pictures / f'{number}.jpg')
-            Image.fromarray(labels).save(maps / f'{number}_labelTrainIds.png')
+            picture, labels = (base / kind / part / str(number) for kind in ('images', 'annotations'))
+            write_scene(random, f'{picture}.jpg', f'{labels}_labelTrainIds.png', values=171, bands=(255,))
 
 
 def write_voc_data(root: Path) -> None:
@@ -61,13 +47,23 @@ def write_voc_data(root: Path) -> None:
     base = root / 'data' / 'VOCdevkit' / 'VOC2012'
     random = np.random.default_rng(0)
     lists = base / 'ImageSets' / 'Segmentation'
-    for folder in (lists, base / 'JPEGImages', base / 'SegmentationClass', base / 'SegmentationClassAug'):
-        folder.mkdir(parents=True, exist_ok=True)
+    lists.mkdir(parents=True, exist_ok=True)
     for part, maps in (('trainaug', 'SegmentationClassAug'), ('val', 'SegmentationClass')):
         names = [f'{part}_{number}' for number in range(2)]
         (lists / f'{part}.txt').write_text('\n'.join(names))
         for name in names:
-            picture = random.integers(0, 256, (110, 130, 3), dtype=np.uint8)
-            labels = np.repeat(np.repeat(random.integers(0, 21, (11, 13), dtype=np.uint8), 10, 0), 10, 1)
-            Image.fromarray(picture).save(base / 'JPEGImages' / f'{name}.jpg')
-            Image.fromarray(labels).save(base / maps / f'{name}.png')
+            write_scene(random, base / 'JPEGImages' / f'{name}.jpg', base / maps / f'{name}.png', values=21)
+
+
+def write_scene(
+    random: np.random.Generator, picture: str | Path, labels: str | Path, values: int, bands: Sequence[int] = ()
+) -> None:
+    """A picture of noise, and a map of blocks with labels below ``values`` under a band of each label in ``bands``."""
+    for path in (picture, labels):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(random.integers(0, 256, (110, 130, 3), dtype=np.uint8)).save(picture)
+    blocks = random.integers(0, values, (11, 13), dtype=np.uint16 if values > 256 else np.uint8)
+    labels_HW = np.repeat(np.repeat(blocks, 10, 0), 10, 1)
+    for number, label in enumerate(bands):
+        labels_HW[11 * number : 11 * number + 11] = label
+    Image.fromarray(labels_HW).save(labels)

@@ -110,7 +110,9 @@ class Matcher:
         check_config(config)
         model = MODELS.build(config.model)
         if not isinstance(model, RegionNamer):
-            raise ConfigError(f'{args.config} builds a {type(model).__name__}; give the config of a RegionNamer.')
+            raise ConfigError(
+                f'the model of {args.config} is {type(model).__name__}; give the config of a RegionNamer.'
+            )
         self._tower, self._bank = model.tower.to(device).eval(), model.text_bank
         # Each caption would leave a file in the cache; rows are kept below, one by one.
         getattr(self._bank, 'bank', self._bank).cache_dir = None

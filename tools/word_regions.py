@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import vlm_dense  # noqa: E402, F401  before mmseg: it serves mmcv's ops
-from vlm_dense.errors import DataError, VlmDenseError  # noqa: E402
+from vlm_dense.errors import ConfigError, DataError, VlmDenseError  # noqa: E402
 from vlm_dense.folders import whole_file  # noqa: E402
 
 
@@ -36,13 +36,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error('--each must be at least 1')
     from mmengine.registry import init_default_scope
 
+    from vlm_dense.datasets import VocabularySegDataset
     from vlm_dense.engine import check_config, read_config
     from vlm_dense.registry import DATASETS
 
     cfg = read_config(args.config)
     check_config(cfg)
     init_default_scope(cfg.get('default_scope') or 'mmseg')
-    dataset = DATASETS.build(cfg[f'{args.part}_dataloader'].dataset)
+    loader = cfg.get(f'{args.part}_dataloader')
+    if loader is None:
+        raise ConfigError(f'{args.config} has no {args.part}_dataloader; give the config of a segmentor that trains.')
+    dataset = DATASETS.build(loader.dataset)
+    if not isinstance(dataset, VocabularySegDataset):
+        raise ConfigError(
+            f'{args.config} reads a {type(dataset).__name__}; give a config with label maps (VocabularySegDataset).'
+        )
     print(f'{args.out}: {write_regions(dataset, args.out, args.each, args.seed)} regions')
 
 
@@ -114,4 +122,4 @@ if __name__ == '__main__':
     try:
         main()
     except VlmDenseError as error:
-        sys.exit(f'{type(error).__name__}: {error}')
+        sys.exit(f'error: {" ".join(str(error).split())}')

@@ -4,6 +4,7 @@ tools/data/frequent_words.py makes the split. 255 is a word, so 65535 is what co
 A recipe adds the steps of the pictures, then `attach_seen` or `attach_all`.
 """
 
+_base_ = ['segmentation_loaders.py']
 word_file = 'data/ade/ADE20K_2021_17_01/words_572_275.json'
 seen_words = dict(file=word_file, only='base')
 all_words = dict(file=word_file)
@@ -19,9 +20,6 @@ ade20k_847 = dict(
 )
 train_dataloader = dict(
     batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         vocabulary=seen_words,
         data_prefix=dict(img_path='images_detectron2/training', seg_map_path='annotations_detectron2/training'),
@@ -29,10 +27,6 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         vocabulary=all_words,
         data_prefix=dict(img_path='images_detectron2/validation', seg_map_path='annotations_detectron2/validation'),
@@ -41,5 +35,3 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='vlm_dense.SeenUnseenIoUMetric')
-test_evaluator = val_evaluator

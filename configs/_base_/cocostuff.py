@@ -1,14 +1,10 @@
-# COCO-Stuff 164k with 171 words, in mmseg's usual place; a recipe adds the pipeline, then `attach`.
-words = dict(dataset='coco_stuff')
-test_set = dict(
+# COCO-Stuff 164k in mmseg's usual place; a recipe adds the vocabulary, the part and the pipeline.
+cocostuff = dict(
     type='vlm_dense.VocabularySegDataset',
-    vocabulary=words,
     background=False,
     img_suffix='.jpg',
     seg_map_suffix='_labelTrainIds.png',
     data_root='data/coco_stuff164k',
-    data_prefix=dict(img_path='images/val2017', seg_map_path='annotations/val2017'),
-    remedy="unpack val2017.zip and stuffthingmaps_trainval2017.zip and run mmseg's converter coco_stuff164k.py.",
-    test_mode=True,
+    remedy="unpack COCO's pictures and stuffthingmaps_trainval2017.zip and run mmseg's converter coco_stuff164k.py.",
 )
-attach = dict(type='vlm_dense.AttachVocabulary', vocabulary=words)
+cocostuff_validation = dict(img_path='images/val2017', seg_map_path='annotations/val2017')

@@ -3,6 +3,7 @@
 A recipe adds the steps of the pictures, then `attach_seen` or `attach_all`. Background is ignored.
 """
 
+_base_ = ['segmentation_loaders.py']
 word_file = '{{fileDirname}}/../../vlm_dense/datasets/vocabularies/voc20_15_5.json'
 seen_words = dict(file=word_file, only='base')
 all_words = dict(file=word_file)
@@ -18,10 +19,6 @@ voc = dict(
     remedy="unpack VOCtrainval_11-May-2012.tar and run mmseg's converter voc_aug.py.",
 )
 train_dataloader = dict(
-    batch_size=4,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         vocabulary=seen_words,
         ann_file='ImageSets/Segmentation/trainaug.txt',
@@ -30,10 +27,6 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         vocabulary=all_words,
         ann_file='ImageSets/Segmentation/val.txt',
@@ -43,5 +36,3 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='vlm_dense.SeenUnseenIoUMetric')
-test_evaluator = val_evaluator

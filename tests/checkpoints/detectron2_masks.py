@@ -1,6 +1,7 @@
 """MaskFormer and Mask2Former under the names of their authors' releases, small, and what they compute.
 
 Written from the papers; names and shapes are those that detectron2's modules save.
+Sizes are those of the shrunk recipes.
 """
 
 from collections.abc import Sequence
@@ -12,9 +13,9 @@ from mmcv.ops import MultiScaleDeformableAttention
 from mmdet.models.layers import SinePositionalEncoding
 from torch import Tensor, nn
 
-WIDTH, GROUPS, HEADS, QUERIES, EMBED, FEEDFORWARD = 16, 4, 2, 5, 6, 24
-LEVELS = 3  # of four maps, the coarsest, which the deformable encoder reads
-CHANNELS = (8, 12, 16, 20)
+WIDTH, GROUPS, HEADS, QUERIES, EMBED, FEEDFORWARD = 32, 32, 2, 6, 512, 32
+LEVELS, POINTS = 3, 4  # of four maps, the coarsest, which the deformable encoder reads
+CHANNELS = (32, 64, 128, 256)
 SIDES = (32, 16, 8, 4)
 
 
@@ -65,19 +66,19 @@ def feed_forward(layer: nn.Module, rows: Tensor) -> Tensor:
     return rows + layer.linear2(layer.linear1(rows).relu())
 
 
-def side_convolutions(head: nn.Module, numbers: Sequence[int]) -> None:
-    for number in numbers:
-        setattr(head, f'adapter_{number}', NormedConv(CHANNELS[number - 1], WIDTH, 1))
+def side_convolutions(head: nn.Module, channels: Sequence[int]) -> None:
+    for number, width in enumerate(channels, start=1):
+        setattr(head, f'adapter_{number}', NormedConv(width, WIDTH, 1))
         setattr(head, f'layer_{number}', NormedConv(WIDTH, WIDTH, 3))
 
 
-def mask_former(encoded: bool, two_layers: bool = True) -> nn.Module:
+def mask_former(encoded: bool, two_layers: bool = True, channels: Sequence[int] = CHANNELS) -> nn.Module:
     """MaskFormer with embeddings of queries, ZSSeg's of two layers or ZegFormer's of one."""
     pixels = tree(mask_features=nn.Conv2d(WIDTH, WIDTH, 3, padding=1))
-    side_convolutions(pixels, (1, 2, 3))
-    pixels.layer_4 = NormedConv(WIDTH if encoded else CHANNELS[3], WIDTH, 3)
+    side_convolutions(pixels, channels[:3])
+    pixels.layer_4 = NormedConv(WIDTH if encoded else channels[3], WIDTH, 3)
     if encoded:
-        pixels.input_proj = nn.Conv2d(CHANNELS[3], WIDTH, 1)
+        pixels.input_proj = nn.Conv2d(channels[3], WIDTH, 1)
         pixels.transformer = tree(encoder=tree(layers=nn.ModuleList([plain_layer(False), plain_layer(False)])))
     decoder = tree(layers=nn.ModuleList([plain_layer(True), plain_layer(True)]), norm=nn.LayerNorm(WIDTH))
     predictor = tree(
@@ -86,7 +87,7 @@ def mask_former(encoded: bool, two_layers: bool = True) -> nn.Module:
         mask_embed=Perceptron(WIDTH, WIDTH, WIDTH, WIDTH),
     )
     if not encoded:
-        predictor.input_proj = nn.Conv2d(CHANNELS[3], WIDTH, 1)
+        predictor.input_proj = nn.Conv2d(channels[3], WIDTH, 1)
     if two_layers:
         predictor.class_embed = Perceptron(WIDTH, WIDTH, EMBED)
     else:
@@ -138,17 +139,19 @@ def run_mask_former(model: nn.Module, maps: Sequence[Tensor]) -> tuple[Tensor, T
     return embed(query_BNC), masks
 
 
-def mask2former() -> nn.Module:
+def mask2former(
+    channels: Sequence[int] = CHANNELS, encoder_layers: int = 2, decoder_layers: int = LEVELS + 1
+) -> nn.Module:
     """Mask2Former with FC-CLIP's embedding of queries and masks; the decoder has one layer more than levels."""
-    encoder = nn.ModuleList(deformable_layer() for _ in range(2))
+    encoder = nn.ModuleList(deformable_layer() for _ in range(encoder_layers))
     pixels = tree(
         input_proj=nn.ModuleList(
-            nn.Sequential(nn.Conv2d(c, WIDTH, 1), nn.GroupNorm(GROUPS, WIDTH)) for c in CHANNELS[::-1][:LEVELS]
+            nn.Sequential(nn.Conv2d(c, WIDTH, 1), nn.GroupNorm(GROUPS, WIDTH)) for c in channels[::-1][:LEVELS]
         ),
         transformer=tree(level_embed=nn.Parameter(torch.randn(LEVELS, WIDTH)), encoder=tree(layers=encoder)),
         mask_features=nn.Conv2d(WIDTH, WIDTH, 1),
     )
-    side_convolutions(pixels, (1,))
+    side_convolutions(pixels, channels[:1])
     predictor = tree(
         decoder_norm=nn.LayerNorm(WIDTH),
         query_feat=nn.Embedding(QUERIES, WIDTH),
@@ -159,14 +162,14 @@ def mask2former() -> nn.Module:
         _mask_pooling_proj=nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH)),
     )
     for part in ('self_attention', 'cross_attention', 'ffn'):
-        layers = nn.ModuleList(masked_part(part) for _ in range(LEVELS + 1))
+        layers = nn.ModuleList(masked_part(part) for _ in range(decoder_layers))
         setattr(predictor, f'transformer_{part}_layers', layers)
     return randomised(tree(sem_seg_head=tree(pixel_decoder=pixels, predictor=predictor)))
 
 
 def deformable_layer() -> nn.Module:
     layer = plain_layer(False)
-    layer.self_attn = MultiScaleDeformableAttention(WIDTH, HEADS, LEVELS, 2, dropout=0.0, batch_first=True)
+    layer.self_attn = MultiScaleDeformableAttention(WIDTH, HEADS, LEVELS, POINTS, dropout=0.0, batch_first=True)
     return layer
 
 

@@ -1,47 +1,19 @@
 """LSeg's release under the names of a segmentor; decoder and blocks compute what the authors' formulas say."""
 
 import pytest
-import timm
 import torch
 import torch.nn.functional as F
 from detectron2_masks import tree
+from dpt_releases import EMBED, FUSED, MAPS, C, resnet_release, vit_release
 from torch import Tensor, nn
 
 from projects.lseg.lseg import SpatialBlock
 from vlm_dense.checkpoints import check_coverage
 from vlm_dense.checkpoints.adapters import from_dpt_release, is_dpt_release, to_own_names
-from vlm_dense.models.decode_heads import DPTPixelHead
+from vlm_dense.models.decode_heads import DPTPixelHead, PyramidPixelHead
 from vlm_dense.vlms import TowerBackbone
 
-C, MAPS, FUSED, EMBED = 64, (8, 10, 12, 14), 6, 9
 SIDE = 160  # pixels of test_vit
-
-
-def unit() -> nn.Module:
-    convs = {f'conv{number}': nn.Conv2d(FUSED, FUSED, 3, padding=1, bias=False) for number in (1, 2)}
-    return tree(**convs, bn1=nn.BatchNorm2d(FUSED), bn2=nn.BatchNorm2d(FUSED))
-
-
-def release() -> nn.Module:
-    """The authors' modules and names, as a Lightning module saves them."""
-    torch.manual_seed(0)
-    larger = (nn.ConvTranspose2d(8, 8, 4, 4), nn.ConvTranspose2d(10, 10, 2, 2), None, nn.Conv2d(14, 14, 3, 2, 1))
-    pretrained = tree(model=timm.create_model('test_vit', depth=4))
-    scratch = tree(head1=nn.Conv2d(FUSED, EMBED, 1))
-    for level, (width, resize) in enumerate(zip(MAPS, larger, strict=True), start=1):
-        readout = tree(project=nn.Sequential(nn.Linear(2 * C, C), nn.GELU()))
-        steps = [readout, nn.Identity(), nn.Identity(), nn.Conv2d(C, width, 1)]
-        setattr(pretrained, f'act_postprocess{level}', nn.Sequential(*steps, *([] if resize is None else [resize])))
-        setattr(scratch, f'layer{level}_rn', nn.Conv2d(width, FUSED, 3, padding=1, bias=False))
-        fusion = tree(out_conv=nn.Conv2d(FUSED, FUSED, 1), resConfUnit1=unit(), resConfUnit2=unit())
-        setattr(scratch, f'refinenet{level}', fusion)
-    scratch.head_block = tree(depthwise=tree(depthwise=nn.Conv2d(1, 1, 3, padding=1)))
-    model = tree(net=tree(clip_pretrained=nn.Linear(2, 2), pretrained=pretrained, scratch=scratch))
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 2)
-    return model.eval()
 
 
 def through(part: nn.Module, map_BChw: Tensor) -> Tensor:
@@ -51,36 +23,47 @@ def through(part: nn.Module, map_BChw: Tensor) -> Tensor:
 
 def dense(model: nn.Module, taps: list[tuple[Tensor, Tensor]]) -> Tensor:
     """Embeddings of cells from four maps and class tokens, as in the paper's decoder (DPT, arXiv:2103.13413)."""
-    scratch, fused = model.net.scratch, None
-    for level in range(4, 0, -1):
+    maps = []
+    for level, (map_BChw, token_BC) in enumerate(taps, start=1):
         step = getattr(model.net.pretrained, f'act_postprocess{level}')
-        map_BChw, token_BC = taps[level - 1]
         rows_BLC = map_BChw.flatten(2).transpose(1, 2)
         rows_BLC = step[0].project(torch.cat([rows_BLC, token_BC[:, None].expand_as(rows_BLC)], dim=-1))
-        local = step[3:](rows_BLC.transpose(1, 2).unflatten(2, map_BChw.shape[2:]))
-        local, block = getattr(scratch, f'layer{level}_rn')(local), getattr(scratch, f'refinenet{level}')
-        fused = local if fused is None else fused + through(block.resConfUnit1, local)
-        fused = through(block.resConfUnit2, fused)
-        fused = block.out_conv(F.interpolate(fused, scale_factor=2, mode='bilinear', align_corners=True))
-    return scratch.head1(fused)
+        maps.append(step[3:](rows_BLC.transpose(1, 2).unflatten(2, map_BChw.shape[2:])))
+    return fused(model.net.scratch, maps)
+
+
+def fused(scratch: nn.Module, maps: list[Tensor]) -> Tensor:
+    """Embeddings from four maps, finest first."""
+    sum_BChw = None
+    for level in range(4, 0, -1):
+        local = getattr(scratch, f'layer{level}_rn')(maps[level - 1])
+        block = getattr(scratch, f'refinenet{level}')
+        sum_BChw = local if sum_BChw is None else sum_BChw + through(block.resConfUnit1, local)
+        sum_BChw = through(block.resConfUnit2, sum_BChw)
+        sum_BChw = block.out_conv(F.interpolate(sum_BChw, scale_factor=2, mode='bilinear', align_corners=True))
+    return scratch.head1(sum_BChw)
+
+
+def words() -> dict:
+    given = dict(embed_dim=EMBED, temperature=0.07, background=None)
+    return dict(classifier=dict(type='vlm_dense.EmbeddingClassifier', **given))
 
 
 def segmentor() -> nn.Module:
     tower = dict(type='vlm_dense.TimmTower', name='test_vit', pretrained=None, taps=(0, 1, 2, 3))
-    classifier = dict(type='vlm_dense.EmbeddingClassifier', embed_dim=EMBED, temperature=0.07, background=None)
     head = DPTPixelHead(
         in_channels=C,
         embed_dim=EMBED,
         reassemble_channels=MAPS,
         channels=FUSED,
-        classifier=classifier,
+        **words(),
         refine=dict(type='vlm_dense.SpatialBlock', kind='bottleneck', depth=2),
     )
     return tree(backbone=TowerBackbone(tower, class_token=True, tune='all'), decode_head=head).eval()
 
 
 def test_names_and_numbers() -> None:
-    theirs, ours = release(), segmentor()
+    theirs, ours = vit_release(), segmentor()
     found = from_dpt_release(theirs.state_dict())
     coverage = check_coverage(ours.state_dict(), found)
     assert coverage.is_complete, coverage
@@ -102,8 +85,28 @@ def test_names_and_numbers() -> None:
         torch.testing.assert_close(taps[-1][0], block[-1], rtol=1e-4, atol=1e-4)
 
 
+def test_a_convolutional_network() -> None:
+    theirs = resnet_release()
+    backbone = TowerBackbone(dict(type='vlm_dense.TimmTower', name='test_resnet', pretrained=None), tune='all')
+    head = PyramidPixelHead((32, 48, 192, 96), EMBED, channels=FUSED, bias=True, align_corners=True, **words())
+    ours = tree(backbone=backbone, decode_head=head).eval()
+    found = from_dpt_release(theirs.state_dict())
+    coverage = check_coverage(ours.state_dict(), found)
+    assert coverage.is_complete, coverage
+    assert {name.split('.')[1] for name in coverage.unexpected} == {'clip_pretrained', 'scratch'}
+    ours.load_state_dict({name: found[name] for name in coverage.matched})
+    images_B3HW = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        maps, map_BChw = [], images_B3HW
+        for number in range(1, 5):
+            map_BChw = getattr(theirs.net.pretrained, f'layer{number}')(map_BChw)
+            maps.append(map_BChw)
+        expected = fused(theirs.net.scratch, maps)
+        torch.testing.assert_close(head.embed(backbone(images_B3HW)).dense_BDhw, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_the_block_of_scores() -> None:
-    theirs, ours = release(), SpatialBlock('bottleneck', depth=1)
+    theirs, ours = vit_release(), SpatialBlock('bottleneck', depth=1)
     found = from_dpt_release(theirs.state_dict())
     start = 'decode_head.refine.'
     ours.load_state_dict({name.removeprefix(start): w for name, w in found.items() if name.startswith(start)})
@@ -117,7 +120,7 @@ def test_the_block_of_scores() -> None:
 def test_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr('vlm_dense.checkpoints.adapters.renaming.print_log', lambda text, **_: said.append(text))
-    weights = release().state_dict()
+    weights = vit_release().state_dict()
     assert is_dpt_release(weights)
     found = to_own_names(weights)
     assert [line.split(':')[0] for line in said] == [

@@ -6,7 +6,8 @@ from pathlib import Path
 import detectron2_masks as theirs
 import pytest
 import torch
-from detectron2_masks import CHANNELS, EMBED, FEEDFORWARD, GROUPS, HEADS, LEVELS, QUERIES, WIDTH
+from detectron2_backbones import detectron2_resnet, detectron2_swin
+from detectron2_masks import CHANNELS, EMBED, FEEDFORWARD, GROUPS, HEADS, LEVELS, POINTS, QUERIES, WIDTH
 from mmdet.models.backbones import ResNet, SwinTransformer
 from torch import Tensor, nn
 
@@ -47,7 +48,7 @@ def our_mask_former(encoded: bool, layers: int = 2) -> nn.Module:
 
 
 def our_mask2former() -> nn.Module:
-    deformable = dict(**ATTENTION, num_levels=LEVELS, num_points=2)
+    deformable = dict(**ATTENTION, num_levels=LEVELS, num_points=POINTS)
     encoder = dict(num_layers=2, layer_cfg=dict(self_attn_cfg=deformable, ffn_cfg=FEED))
     pixels = dict(
         type='mmdet.MSDeformAttnPixelDecoder',
@@ -135,26 +136,6 @@ def test_names_of_older_files() -> None:
     assert set(from_mask_release(old)) == set(from_mask_release(new))
 
 
-def detectron2_resnet(weights: Mapping[str, Tensor], deep_stem: bool) -> dict[str, Tensor]:
-    """Written by hand from detectron2's modules, whose frozen norms count no batches."""
-    made = {}
-    stem = {f'stem.{3 * n}.': f'stem.conv{n + 1}.' for n in range(3)}
-    stem |= {f'stem.{3 * n + 1}.': f'stem.conv{n + 1}.norm.' for n in range(3)}
-    stem = stem if deep_stem else {'conv1.': 'stem.conv1.', 'bn1.': 'stem.conv1.norm.'}
-    for name, weight in weights.items():
-        start = next((start for start in stem if name.startswith(start)), None)
-        if start:
-            name = stem[start] + name.removeprefix(start)
-        for stage in range(1, 5):
-            name = name.replace(f'layer{stage}.', f'res{stage + 1}.')
-        for number in range(1, 4):
-            name = name.replace(f'.bn{number}.', f'.conv{number}.norm.') if name.startswith('res') else name
-        name = name.replace('downsample.0.', 'shortcut.').replace('downsample.1.', 'shortcut.norm.')
-        if not name.endswith('num_batches_tracked'):
-            made[f'backbone.{name}'] = weight
-    return made
-
-
 @pytest.mark.parametrize('deep_stem', [False, True])
 def test_detectron2s_resnet(deep_stem: bool) -> None:
     backbone = ResNet(50, base_channels=4, stem_channels=8 if deep_stem else 4, deep_stem=deep_stem)
@@ -170,7 +151,8 @@ def test_detectron2s_resnet(deep_stem: bool) -> None:
 def test_swin_transformer() -> None:
     backbone = SwinTransformer(embed_dims=4, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1), window_size=4)
     weights = theirs.mask_former(False).state_dict() | {'clip_adapter.non_object_embedding': torch.ones(1, EMBED)}
-    weights |= {f'backbone.{swin_name(name)}': torch.randn_like(w.float()) for name, w in backbone.state_dict().items()}
+    given = {name: torch.randn_like(weight.float()) for name, weight in backbone.state_dict().items()}
+    weights |= detectron2_swin(given)
     assert fill(in_place(our_mask_former(False), backbone=backbone), weights) == ()
     # Their cells (row, column) 00, 10, 01, 11 one after the other; mmdet unfolds channel by channel 00, 01, 10, 11.
     reduction = weights['backbone.layers.0.downsample.reduction.weight'].unflatten(1, (4, 4))
@@ -179,18 +161,6 @@ def test_swin_transformer() -> None:
         assert torch.equal(ours[:, :, place], reduction[:, cell])
     bias = weights['backbone.layers.2.blocks.0.mlp.fc1.bias']
     assert torch.equal(backbone.stages[2].blocks[0].ffn.layers[0][0].bias, bias)
-
-
-def swin_name(name: str) -> str:
-    for ours, their in (
-        ('patch_embed.projection', 'patch_embed.proj'),
-        ('stages.', 'layers.'),
-        ('ffn.layers.0.0', 'mlp.fc1'),
-        ('ffn.layers.1', 'mlp.fc2'),
-        ('attn.w_msa', 'attn'),
-    ):
-        name = name.replace(ours, their)
-    return name
 
 
 def test_what_is_of_no_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,66 +9,17 @@ import pytest
 import torch
 from mmengine import ConfigDict
 from mmseg.models.backbones import VisionTransformer
-from mmseg.models.decode_heads.san_head import MLPMaskDecoder, RecWithAttnbias, SideAdapterNetwork
-from torch import Tensor, nn
+from mmseg.models.decode_heads.san_head import RecWithAttnbias, SideAdapterNetwork
+from san_release import SanSizes, release
+from torch import nn
 
 from vlm_dense.checkpoints import check_coverage
 from vlm_dense.checkpoints.adapters import from_side_adapter, is_side_adapter, to_own_names
 
 CONVERTER = Path(mmseg.__file__).parent / '.mim/tools/model_converters/san2mmseg.py'
-WIDTH, SIDE, OUT, WORDS, QUERIES = 32, 24, 20, 16, 5
-FIRST, BLOCKS, HEADS = 2, 3, 4  # of CLIP's blocks the first are read by the side network
-
-
-def clip() -> tuple[nn.Module, nn.Module]:
-    """A small CLIP of open_clip: the picture half, and all of the model."""
-    import open_clip
-
-    torch.manual_seed(0)
-    vision = open_clip.CLIPVisionCfg(image_size=32, patch_size=8, width=WIDTH, layers=BLOCKS, head_width=WIDTH // HEADS)
-    text = open_clip.CLIPTextCfg(context_length=7, vocab_size=11, width=WORDS, heads=2, layers=2)
-    model = open_clip.CLIP(OUT, vision, text, quick_gelu=True)
-    return model.visual, model
-
-
-def side_network() -> nn.Module:
-    from timm.models.vision_transformer import VisionTransformer as TimmTransformer
-
-    without = dict(num_classes=0, class_token=False, global_pool='avg', fc_norm=False)
-    return TimmTransformer(img_size=640, patch_size=160, embed_dim=SIDE, depth=2, num_heads=HEADS, **without)
-
-
-def release(first_fused: int = 0) -> tuple[dict[str, Tensor], nn.Module, nn.Module]:
-    """Weights under the authors' names, and the modules that they are of."""
-    visual, model = clip()
-    side = side_network()
-    weights = {'criterion.empty_weight': torch.ones(3)}
-    for name, weight in visual.state_dict().items():
-        name = name.replace('transformer.', '')
-        if name.startswith('resblocks.'):
-            number, part = name.removeprefix('resblocks.').split('.', 1)
-            deep = int(number) >= FIRST
-            owner = 'clip_rec_head' if deep else 'clip_visual_extractor'
-            name = f'resblocks.{int(number) - FIRST * deep}.{part}'
-        else:
-            owner = 'clip_rec_head' if name.startswith(('ln_post', 'proj')) else 'clip_visual_extractor'
-        weights[f'{owner}.{name}'] = weight
-    others = {name: weight for name, weight in model.state_dict().items() if not name.startswith('visual.')}
-    weights |= {f'ov_classifier.{name}': weight for name, weight in others.items()}
-    weights['ov_classifier.bg_embed'] = torch.randn(1, OUT)
-    start = 'side_adapter_network.'
-    weights |= {f'{start}vit_model.{n}': w for n, w in side.state_dict().items() if not n.startswith('norm.')}
-    weights |= {f'{start}{name}': torch.randn(1, QUERIES, SIDE) for name in ('query_embed', 'query_pos_embed')}
-    for number in (first_fused, first_fused + 1):
-        layer = f'{start}fusion_layers.layer_{number}.input_proj'
-        weights |= {f'{layer}.0.weight': torch.randn(WIDTH), f'{layer}.0.bias': torch.randn(WIDTH)}
-        weights |= {f'{layer}.1.weight': torch.randn(SIDE, WIDTH, 1, 1), f'{layer}.1.bias': torch.randn(SIDE)}
-    weights |= {f'{start}mask_decoder.{name}': weight for name, weight in mask_decoder().state_dict().items()}
-    return weights, visual, side
-
-
-def mask_decoder() -> nn.Module:
-    return MLPMaskDecoder(in_channels=SIDE, total_heads=HEADS, embed_channels=8, mlp_channels=8, rescale_attn_bias=True)
+SMALL = SanSizes()
+WIDTH, SIDE, OUT, QUERIES, HEADS = SMALL.width, SMALL.side, SMALL.out, SMALL.queries, SMALL.heads
+FIRST, BLOCKS = SMALL.first, SMALL.blocks
 
 
 class Segmentor(nn.Module):
@@ -141,7 +92,7 @@ def test_everything_of_mmsegs_model_is_filled() -> None:
 
 def test_side_layers_are_numbered_in_order() -> None:
     """They are named after blocks of the side network, whichever these are."""
-    usual, later = (from_side_adapter(release(first)[0]) for first in (0, 9))
+    usual, later = (from_side_adapter(release(first_fused=first)[0]) for first in (0, 9))
     assert usual.keys() == later.keys()
 
 

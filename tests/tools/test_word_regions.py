@@ -9,11 +9,11 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from pycocotools import mask as coco_mask
 from recipe_maps import write_coco_stuff_data
-from recipes import tiny_recipe
+from recipes import CONFIGS, tiny_recipe
 from tool_modules import tool_module
 
 from vlm_dense.datasets import MaskNounDataset
-from vlm_dense.errors import DataError
+from vlm_dense.errors import ConfigError, DataError
 
 tool = tool_module('word_regions')
 PERSON, CAR, COW = 0, 2, 19  # on disk; cows are never seen in training
@@ -66,3 +66,13 @@ def test_maps_without_words_are_told(config: Config, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r'no label map of .*train2017 holds a word'):
         tool.main([str(tmp_path / 'config.py'), '--out', str(tmp_path / 'none.jsonl')])
     assert not (tmp_path / 'none.jsonl').exists()
+
+
+def test_configs_without_label_maps_are_refused(config: Config, tmp_path: Path) -> None:
+    out = ['--out', str(tmp_path / 'none.jsonl')]
+    with pytest.raises(ConfigError, match=r'maskclip_vit_b16\.py has no train_dataloader; give'):
+        tool.main([str(CONFIGS / 'maskclip_vit_b16.py'), *out])
+    config.train_dataloader.dataset = dict(type='mmseg.BaseSegDataset', data_root=str(tmp_path), lazy_init=True)
+    config.dump(tmp_path / 'other.py')
+    with pytest.raises(ConfigError, match=r'other\.py reads a BaseSegDataset; give'):
+        tool.main([str(tmp_path / 'other.py'), *out])

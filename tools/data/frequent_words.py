@@ -93,4 +93,4 @@ if __name__ == '__main__':
     try:
         main()
     except VlmDenseError as error:
-        sys.exit(f'{type(error).__name__}: {error}')
+        sys.exit(f'error: {" ".join(str(error).split())}')

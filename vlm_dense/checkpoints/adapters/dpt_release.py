@@ -1,7 +1,7 @@
-"""LSeg's weights (arXiv:2201.03546), as PyTorch Lightning saved them, to those of a segmentor with `DPTPixelHead`.
+"""LSeg's weights (arXiv:2201.03546), as PyTorch Lightning saved them, to those of a segmentor of this library.
 
-The backbone is timm's vision transformer in a `TowerBackbone`. The authors number the fusion blocks from the finest
-map, we from the coarsest.
+The backbone is timm's vision transformer in a `TowerBackbone` before a `DPTPixelHead`, or timm's ResNet before a
+`PyramidPixelHead`. The authors number the fusion blocks from the finest map, we from the coarsest.
 """
 
 from collections.abc import Mapping
@@ -11,10 +11,19 @@ from torch import Tensor
 from vlm_dense.checkpoints.adapters.renaming import Rules, rename, tell_unused
 
 SIGN = 'net.scratch.head1.weight'
+STAGE = 'net.pretrained.layer1.'
 LEVELS = range(1, 5)
 FUSION = 'decode_head.fusion.'
 # The coarsest map has nothing to be added to, so that its first unit is in the files and never asked.
 IDLE = r'net\.scratch\.refinenet4\.resConfUnit1\.'
+# Stem, norm and first stage of a ResNet are one sequence there.
+STAGES: Rules = (
+    (r'net\.pretrained\.layer1\.0\.', 'backbone.tower.trunk.conv1.'),
+    (r'net\.pretrained\.layer1\.1\.', 'backbone.tower.trunk.bn1.'),
+    (r'net\.pretrained\.layer1\.4\.', 'backbone.tower.trunk.layer1.'),
+    (r'net\.pretrained\.layer(\d)\.', r'backbone.tower.trunk.layer\1.'),
+    (r'net\.scratch\.head1\.', 'decode_head.project.0.'),
+)
 RULES: Rules = (
     (r'net\.pretrained\.model\.(cls_token$|pos_embed$|patch_embed\.|blocks\.)', r'backbone.tower.trunk.\1'),
     *(
@@ -56,6 +65,8 @@ def is_dpt_release(weights: Mapping[str, Tensor]) -> bool:
 
 def from_dpt_release(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Give weights our names; what the segmentor has no use for keeps its name."""
-    names = {name: rename(name, RULES) for name in weights}
+    convolutional = any(name.startswith(STAGE) for name in weights)
+    rules = (*STAGES, *RULES) if convolutional else RULES
+    names = {name: rename(name, rules) for name in weights}
     tell_unused((name for name, ours in names.items() if ours is None), UNUSED, "the segmentor's")
     return {names[name] or name: weight for name, weight in weights.items()}

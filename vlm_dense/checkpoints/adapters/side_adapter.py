@@ -9,26 +9,20 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from vlm_dense.checkpoints.adapters.renaming import Rules, numbers_in, rename, tell_unused
+from vlm_dense.checkpoints.adapters.split_clip import (
+    ENCODER,
+    ENCODER_PARTS,
+    LAYER_PARTS,
+    MMSEG_TEXT,
+    OUTSIDE,
+    TAIL,
+    with_mmseg_shapes,
+)
 
 SIGN = 'side_adapter_network.query_embed'
 SIDE = 'decode_head.side_adapter_network.'
 WORDS = r'ov_classifier\.'
-TAIL = 'decode_head.rec_with_attnbias.'
-# Parts of a block of CLIP, as mmseg's vision transformer and as mmcv's plain layer call them.
-ENCODER_PARTS = (
-    (r'ln_(\d)\.', r'ln\2.'),
-    (r'attn\.', 'attn.attn.'),
-    (r'mlp\.c_fc\.', 'ffn.layers.0.0.'),
-    (r'mlp\.c_proj\.', 'ffn.layers.1.'),
-)
-LAYER_PARTS = (
-    (r'ln_1\.', 'norms.0.'),
-    (r'ln_2\.', 'norms.1.'),
-    (r'attn\.', 'attentions.0.attn.'),
-    (r'mlp\.c_fc\.', 'ffns.0.layers.0.0.'),
-    (r'mlp\.c_proj\.', 'ffns.0.layers.1.'),
-)
-# Those of a block of timm.
+# Parts of a block of timm, by the names of the encoder.
 SIDE_PARTS = (
     (r'norm(\d)\.', r'ln\2.'),
     (r'attn\.qkv\.', 'attn.attn.in_proj_'),
@@ -37,28 +31,18 @@ SIDE_PARTS = (
     (r'mlp\.fc2\.', 'ffn.layers.1.'),
 )
 RULES: Rules = (
-    (r'clip_visual_extractor\.class_embedding$', 'image_encoder.cls_token'),
-    (r'clip_visual_extractor\.positional_embedding$', 'image_encoder.pos_embed'),
-    (r'clip_visual_extractor\.conv1\.', 'image_encoder.patch_embed.projection.'),
-    (r'clip_visual_extractor\.ln_pre\.', 'image_encoder.ln_pre.'),
-    *((rf'clip_visual_extractor\.resblocks\.(\d+)\.{a}', rf'image_encoder.layers.\1.{b}') for a, b in ENCODER_PARTS),
+    *((rf'clip_(?:visual_extractor|rec_head)\.{theirs}', ours) for theirs, ours in OUTSIDE),
+    *((rf'clip_visual_extractor\.resblocks\.(\d+)\.{a}', rf'{ENCODER}layers.\1.{b}') for a, b in ENCODER_PARTS),
     *((rf'clip_rec_head\.resblocks\.(\d+)\.{a}', rf'{TAIL}layers.\1.{b}') for a, b in LAYER_PARTS),
-    (r'clip_rec_head\.ln_post\.', f'{TAIL}ln_post.'),
-    (r'clip_rec_head\.proj$', f'{TAIL}proj.weight'),
     *((rf'side_adapter_network\.vit_model\.blocks\.(\d+)\.{a}', rf'{SIDE}encode_layers.\1.{b}') for a, b in SIDE_PARTS),
     (r'side_adapter_network\.vit_model\.pos_embed$', f'{SIDE}pos_embed'),
     (r'side_adapter_network\.vit_model\.patch_embed\.proj\.', f'{SIDE}patch_embed.projection.'),
     (r'side_adapter_network\.(query_embed$|query_pos_embed$|mask_decoder\.)', rf'{SIDE}\1'),
-    *((rf'{WORDS}transformer\.resblocks\.(\d+)\.{a}', rf'text_encoder.transformer.\1.{b}') for a, b in LAYER_PARTS),
-    (WORDS, 'text_encoder.'),
+    *((rf'{WORDS}transformer\.resblocks\.(\d+)\.{a}', rf'{MMSEG_TEXT}transformer.\1.{b}') for a, b in LAYER_PARTS),
+    (WORDS, MMSEG_TEXT),
 )
 FUSED = r'side_adapter_network\.fusion_layers\.layer_(\d+)\.'
 UNUSED: Rules = ((r'criterion\.', 'constants of training'),)
-SHAPES = {
-    'image_encoder.cls_token': lambda weight: weight.reshape(1, 1, -1),
-    'image_encoder.pos_embed': lambda weight: weight[None],
-    f'{TAIL}proj.weight': lambda weight: weight.t(),
-}
 
 
 def is_side_adapter(weights: Mapping[str, Tensor]) -> bool:
@@ -79,5 +63,4 @@ def from_side_adapter(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     ]
     names = {name: rename(name, (*RULES, *fused)) for name in weights}
     tell_unused((name for name, ours in names.items() if ours is None), UNUSED, "the segmentor's")
-    renamed = {names[name] or name: weight for name, weight in weights.items()}
-    return {name: SHAPES[name](weight) if name in SHAPES else weight for name, weight in renamed.items()}
+    return with_mmseg_shapes({names[name] or name: weight for name, weight in weights.items()})

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from vlm_dense.checkpoints.adapters.renaming import Rules, rename
+
 VISUAL = 'visual.'
 ENCODER = 'image_encoder.'
 TAIL = 'decode_head.rec_with_attnbias.'
@@ -15,24 +17,34 @@ MMSEG_TEXT = 'text_encoder.'
 MMSEG_VOID = f'{MMSEG_TEXT}bg_embed'
 MMSEG_SCALE = f'{MMSEG_TEXT}logit_scale'
 VOID = 'decode_head.classifier.extra.learned_ED'
-BLOCK = re.compile(r'transformer\.resblocks\.(\d+)\.(.+)')
-OUTSIDE = {
-    'conv1.weight': f'{ENCODER}patch_embed.projection.weight',
-    'class_embedding': f'{ENCODER}cls_token',
-    'positional_embedding': f'{ENCODER}pos_embed',
-    'ln_pre.weight': f'{ENCODER}ln_pre.weight',
-    'ln_pre.bias': f'{ENCODER}ln_pre.bias',
-    'ln_post.weight': f'{TAIL}ln_post.weight',
-    'ln_post.bias': f'{TAIL}ln_post.bias',
-    'proj': f'{TAIL}proj.weight',
-}
-# Of a block, in the encoder and in the head.
-PARTS = {
-    'ln_1.': ('ln1.', 'norms.0.'),
-    'attn.': ('attn.attn.', 'attentions.0.attn.'),
-    'ln_2.': ('ln2.', 'norms.1.'),
-    'mlp.c_fc.': ('ffn.layers.0.0.', 'ffns.0.layers.0.0.'),
-    'mlp.c_proj.': ('ffn.layers.1.', 'ffns.0.layers.1.'),
+BLOCK = re.compile(r'visual\.transformer\.resblocks\.(\d+)\.')
+OUTSIDE: Rules = (
+    (r'class_embedding$', f'{ENCODER}cls_token'),
+    (r'positional_embedding$', f'{ENCODER}pos_embed'),
+    (r'conv1\.', f'{ENCODER}patch_embed.projection.'),
+    (r'ln_pre\.', f'{ENCODER}ln_pre.'),
+    (r'ln_post\.', f'{TAIL}ln_post.'),
+    (r'proj$', f'{TAIL}proj.weight'),
+)
+# Parts of a block of CLIP, as mmseg's vision transformer and as mmcv's plain layer call them.
+ENCODER_PARTS: Rules = (
+    (r'ln_1\.', 'ln1.'),
+    (r'ln_2\.', 'ln2.'),
+    (r'attn\.', 'attn.attn.'),
+    (r'mlp\.c_fc\.', 'ffn.layers.0.0.'),
+    (r'mlp\.c_proj\.', 'ffn.layers.1.'),
+)
+LAYER_PARTS: Rules = (
+    (r'ln_1\.', 'norms.0.'),
+    (r'ln_2\.', 'norms.1.'),
+    (r'attn\.', 'attentions.0.attn.'),
+    (r'mlp\.c_fc\.', 'ffns.0.layers.0.0.'),
+    (r'mlp\.c_proj\.', 'ffns.0.layers.1.'),
+)
+SHAPES = {
+    f'{ENCODER}cls_token': lambda weight: weight.reshape(1, 1, -1),
+    f'{ENCODER}pos_embed': lambda weight: weight[None],
+    f'{TAIL}proj.weight': lambda weight: weight.t(),
 }
 
 
@@ -43,14 +55,13 @@ def to_split_clip(weights: Mapping[str, Tensor], encoder_blocks: int) -> dict[st
         weights: With open_clip's names. The text half is left out; unknown names of the picture half stay.
         encoder_blocks: How many blocks belong to the encoder.
     """
-    visual = {n.removeprefix(VISUAL): weight for n, weight in weights.items() if n.startswith(VISUAL)}
-    renamed = {_split_name(name, encoder_blocks): weight for name, weight in visual.items()}
-    shapes = {
-        OUTSIDE['class_embedding']: lambda weight: weight.reshape(1, 1, -1),
-        OUTSIDE['positional_embedding']: lambda weight: weight[None],
-        OUTSIDE['proj']: lambda weight: weight.t(),
-    }
-    return {name: shapes[name](weight) if name in shapes else weight for name, weight in renamed.items()}
+    visual = {name: weight for name, weight in weights.items() if name.startswith(VISUAL)}
+    return with_mmseg_shapes({_split_name(name, encoder_blocks) or name: weight for name, weight in visual.items()})
+
+
+def with_mmseg_shapes(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """CLIP's weights under mmseg's names with the shapes that they have there; others stay as they are."""
+    return {name: SHAPES[name](weight) if name in SHAPES else weight for name, weight in weights.items()}
 
 
 def from_mmseg_side_adapter(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -64,15 +75,13 @@ def logit_scale_of(weights: Mapping[str, Tensor]) -> float | None:
     return float(weights[MMSEG_SCALE].exp()) if MMSEG_SCALE in weights else None
 
 
-def _split_name(name: str, encoder_blocks: int) -> str:
-    block = BLOCK.fullmatch(name)
+def _split_name(name: str, encoder_blocks: int) -> str | None:
+    block = BLOCK.match(name)
     if block is None:
-        return OUTSIDE.get(name, VISUAL + name)
-    number, rest = int(block[1]), block[2]
-    for part, (in_encoder, in_tail) in PARTS.items():
-        if rest.startswith(part):
-            rest = rest.removeprefix(part)
-            if number < encoder_blocks:
-                return f'{ENCODER}layers.{number}.{in_encoder}{rest}'
-            return f'{TAIL}layers.{number - encoder_blocks}.{in_tail}{rest}'
-    return VISUAL + name
+        return rename(name.removeprefix(VISUAL), OUTSIDE)
+    number = int(block[1])
+    start, place, parts = (
+        (ENCODER, number, ENCODER_PARTS) if number < encoder_blocks else (TAIL, number - encoder_blocks, LAYER_PARTS)
+    )
+    part = rename(name[block.end() :], parts)
+    return part and f'{start}layers.{place}.{part}'
