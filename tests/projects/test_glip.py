@@ -17,7 +17,7 @@ from recipes import CONFIGS, tiny_recipe
 
 from vlm_dense.apis import Finder
 from vlm_dense.engine import build_runner
-from vlm_dense.engine.protocol_runs.settings import set_protocol
+from vlm_dense.engine.protocol_runs.settings import SeenWords, set_protocol
 from vlm_dense.evaluation.protocols import find_protocol
 from vlm_dense.models.requests import words_of
 from vlm_dense.registry import DATASETS, MODELS, TRANSFORMS
@@ -199,7 +199,7 @@ def test_flickr_samples_bring_their_sentence(grounding_root: Path) -> None:
 @pytest.mark.parametrize('protocol', ['lvis_minival_fixed', 'flickr30k', 'odinw13', 'coco'])
 def test_protocols_take_the_recipe(protocol: str, grounding_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = Config.fromfile(CONFIGS / 'glip_swin_t.py')
-    monkeypatch.setattr('vlm_dense.engine.protocol_runs.settings._base_of', lambda _: frozenset())
+    monkeypatch.setattr('vlm_dense.engine.protocol_runs.settings._base_of', lambda _: SeenWords(frozenset()))
     monkeypatch.setattr(
         'vlm_dense.engine.protocol_runs.settings._build', lambda *_: Vocabulary.from_words(['cat', 'dog'])
     )
