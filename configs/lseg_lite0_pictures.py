@@ -4,22 +4,12 @@ The words are an ImageNet classifier's, bridged to free text by a sentence encod
 the frozen classifier's own map; the decoder learns to correct it and to tell objects from background.
 """
 
-_base_ = ['_base_/pictures_segmentation.py', '_base_/segmentation_runtime.py']
+_base_ = ['_base_/pictures_segmentor.py']
 custom_imports = dict(imports=['projects.lseg'])
-tower = dict(type='vlm_dense.ImageNetTower', center='data/pictures/center.safetensors')
 
 model = dict(
     type='vlm_dense.OVEncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[127.5] * 3,
-        std=[127.5] * 3,
-        bgr_to_rgb=True,
-        size_divisor=32,
-        test_cfg=dict(size_divisor=32),
-    ),
-    text_bank=dict(type='vlm_dense.TextBank', encoder=dict(type='vlm_dense.BridgedTextEncoder'), prompt='a_photo'),
-    backbone=dict(type='vlm_dense.TowerBackbone', tower=tower, out_indices=(1, 2, 3)),
+    backbone=dict(type='vlm_dense.TowerBackbone', tower=_base_.tower, out_indices=(1, 2, 3)),
     decode_head=dict(
         type='vlm_dense.PyramidPixelHead',
         in_channels=(40, 112, 320),
@@ -29,25 +19,13 @@ model = dict(
         embed_dim=1280,
         rank=4,
         shrink=4,
-        anchor=dict(type='vlm_dense.TowerTail', tower=tower, centered=True),
+        anchor=dict(type='vlm_dense.TowerTail', tower=_base_.tower, centered=True),
         gate=True,
         classifier=dict(type='vlm_dense.EmbeddingClassifier', embed_dim=1280, temperature=0.07, background=None),
         refine=dict(type='vlm_dense.SpatialBlock', kind='bottleneck', depth=2, start='identity'),
         loss_size='logits',
     ),
 )
-
-train_pipeline = [
-    dict(type='LoadImageFromFile', imdecode_backend='pillow'),
-    dict(type='vlm_dense.LoadLabelMap'),
-    dict(type='RandomResize', scale={{_base_.image_size}}, ratio_range=(0.75, 1.5), keep_ratio=True),
-    dict(type='RandomCrop', crop_size={{_base_.image_size}}),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs'),
-    dict(type='vlm_dense.AttachVocabulary', vocabulary={{_base_.base_words}}),
-]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 
 steps = 200
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=steps)
@@ -61,4 +39,3 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=20, end=steps),
 ]
 default_hooks = dict(checkpoint=dict(by_epoch=False, interval=steps))
-log_processor = dict(by_epoch=False)

@@ -3,8 +3,7 @@
 What names them is up to the recipe. Background is a segment too, with a learned row behind the words.
 """
 
-_base_ = ['pictures_segmentation.py', 'segmentation_runtime.py']
-tower = dict(type='vlm_dense.ImageNetTower', center='data/pictures/center.safetensors')
+_base_ = ['pictures_segmentor.py']
 channels = 64
 attention = dict(embed_dims=channels, num_heads=4, dropout=0.0, batch_first=True)
 feed_forward = dict(embed_dims=channels, num_fcs=2, ffn_drop=0.0, act_cfg=dict(type='ReLU', inplace=True))
@@ -12,16 +11,7 @@ positions = dict(num_feats=channels // 2, normalize=True)
 
 model = dict(
     type='vlm_dense.OVMaskSegmentor',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[127.5] * 3,
-        std=[127.5] * 3,
-        bgr_to_rgb=True,
-        size_divisor=32,
-        test_cfg=dict(size_divisor=32),
-    ),
-    text_bank=dict(type='vlm_dense.TextBank', encoder=dict(type='vlm_dense.BridgedTextEncoder'), prompt='a_photo'),
-    backbone=dict(type='vlm_dense.TowerBackbone', tower=tower),
+    backbone=dict(type='vlm_dense.TowerBackbone', tower=_base_.tower),
     decode_head=dict(
         type='vlm_dense.OVMask2FormerHead',
         in_channels=[24, 40, 112, 320],
@@ -67,18 +57,6 @@ model = dict(
 )
 del attention, channels, feed_forward, positions
 
-train_pipeline = [
-    dict(type='LoadImageFromFile', imdecode_backend='pillow'),
-    dict(type='vlm_dense.LoadLabelMap'),
-    dict(type='RandomResize', scale={{_base_.image_size}}, ratio_range=(0.75, 1.5), keep_ratio=True),
-    dict(type='RandomCrop', crop_size={{_base_.image_size}}),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs'),
-    dict(type='vlm_dense.AttachVocabulary', vocabulary={{_base_.base_words}}),
-]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-
 steps = 800  # eleven times through the 300 pictures
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=steps)
 optim_wrapper = dict(
@@ -89,4 +67,3 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=50, end=steps),
 ]
 default_hooks = dict(checkpoint=dict(by_epoch=False, interval=steps))
-log_processor = dict(by_epoch=False)
