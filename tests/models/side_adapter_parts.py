@@ -24,72 +24,63 @@ MORE = (*FEW[::-1], 'dog', 'elk')
 def parts(width: int = 32) -> dict:
     """What both segmentors are built of."""
     shared = dict(norm_cfg=dict(type='LN', eps=1e-5), act_cfg=dict(type='mmseg.QuickGELU'))
+    encoder = dict(
+        type='mmseg.VisionTransformer',
+        img_size=(64, 64),
+        patch_size=16,
+        patch_pad=0,
+        embed_dims=width,
+        num_layers=3,
+        num_heads=2,
+        out_origin=True,
+        out_indices=(0, 1, 2),
+        output_cls_token=True,
+        pre_norm=True,
+        frozen_exclude=['pos_embed'],
+        **shared,
+    )
+    head = dict(
+        deep_supervision_idxs=[3],
+        san_cfg=side_network(width),
+        maskgen_cfg=dict(sos_token_num=7, num_layers=2, embed_dims=width, num_heads=2, out_dims=WIDTH, **shared),
+        **training(),
+    )
+    return dict(image_encoder=encoder, decode_head=head)
+
+
+def side_network(width: int) -> dict:
+    """The network beside CLIP, whose maps have this width."""
+    return dict(
+        clip_channels=width,
+        embed_dims=24,
+        num_queries=7,
+        cfg_encoder=dict(num_encode_layer=4, num_heads=2, mlp_ratio=2),
+        cfg_decoder=dict(num_heads=2, num_layers=1, embed_channels=8, mlp_channels=8, num_mlp=3, rescale=True),
+        norm_cfg=dict(type='LN', eps=1e-6),
+        in_channels=3,
+    )
+
+
+def training() -> dict:
+    """Matching and losses."""
     costs = [
         dict(type='mmseg.ClassificationCost', weight=2.0),
         dict(type='mmseg.CrossEntropyLossCost', weight=5.0, use_sigmoid=True),
         dict(type='mmseg.DiceCost', weight=5.0, pred_act=True, eps=1.0),
     ]
+    dice = dict(type='mmseg.DiceLoss', naive_dice=True, eps=1, ignore_index=None)
     return dict(
-        image_encoder=dict(
-            type='mmseg.VisionTransformer',
-            img_size=(64, 64),
-            patch_size=16,
-            patch_pad=0,
-            embed_dims=width,
-            num_layers=3,
-            num_heads=2,
-            out_origin=True,
-            out_indices=(0, 1, 2),
-            output_cls_token=True,
-            pre_norm=True,
-            frozen_exclude=['pos_embed'],
-            **shared,
+        train_cfg=dict(
+            num_points=200,
+            oversample_ratio=3.0,
+            importance_sample_ratio=0.75,
+            assigner=dict(type='mmseg.HungarianAssigner', match_costs=costs),
         ),
-        decode_head=dict(
-            deep_supervision_idxs=[3],
-            san_cfg=dict(
-                clip_channels=width,
-                embed_dims=24,
-                num_queries=7,
-                cfg_encoder=dict(num_encode_layer=4, num_heads=2, mlp_ratio=2),
-                cfg_decoder=dict(
-                    num_heads=2,
-                    num_layers=1,
-                    embed_channels=8,
-                    mlp_channels=8,
-                    num_mlp=3,
-                    rescale=True,
-                ),
-                norm_cfg=dict(type='LN', eps=1e-6),
-                in_channels=3,
-            ),
-            maskgen_cfg=dict(
-                sos_token_num=7,
-                num_layers=2,
-                embed_dims=width,
-                num_heads=2,
-                out_dims=WIDTH,
-                **shared,
-            ),
-            train_cfg=dict(
-                num_points=200,
-                oversample_ratio=3.0,
-                importance_sample_ratio=0.75,
-                assigner=dict(type='mmseg.HungarianAssigner', match_costs=costs),
-            ),
-            loss_decode=[
-                dict(type='vlm_dense.VoidWeightedCrossEntropy', void_weight=0.1, loss_weight=2.0),
-                dict(type='mmseg.CrossEntropyLoss', use_sigmoid=True, loss_name='loss_mask_ce', loss_weight=5.0),
-                dict(
-                    type='mmseg.DiceLoss',
-                    naive_dice=True,
-                    eps=1,
-                    ignore_index=None,
-                    loss_name='loss_mask_dice',
-                    loss_weight=5.0,
-                ),
-            ],
-        ),
+        loss_decode=[
+            dict(type='vlm_dense.VoidWeightedCrossEntropy', void_weight=0.1, loss_weight=2.0),
+            dict(type='mmseg.CrossEntropyLoss', use_sigmoid=True, loss_name='loss_mask_ce', loss_weight=5.0),
+            dict(loss_name='loss_mask_dice', loss_weight=5.0, **dice),
+        ],
     )
 
 

@@ -12,7 +12,7 @@ from recipe_parts import tiny_clip_vit
 from torch import Tensor, nn
 
 from vlm_dense.errors import ConfigError, DataError
-from vlm_dense.models.regions import CropReader, RegionReader
+from vlm_dense.models.regions import CropReader, PoolReader
 from vlm_dense.registry import MODELS
 from vlm_dense.vlms import OpenClipTower
 
@@ -130,17 +130,17 @@ def test_the_tower_is_frozen_and_in_no_checkpoint() -> None:
 
 
 def test_logits_are_cosines_times_the_scale() -> None:
-    reader = RegionReader(20.0)
+    reader = PoolReader(logit_scale=20.0)
     region_BND, text_KD = F.normalize(torch.randn(2, 3, 8), dim=2), F.normalize(torch.randn(5, 8), dim=1)
     expected = 20 * F.cosine_similarity(region_BND[:, :, None], text_KD, dim=3)
     torch.testing.assert_close(reader.logits(region_BND, text_KD), expected)
-    assert RegionReader().logit_scale == 100
+    assert PoolReader().logit_scale == 100
     with torch.autocast('cpu', torch.bfloat16):
         torch.testing.assert_close(reader.logits(region_BND, text_KD), expected)
     with pytest.raises(ConfigError, match='8 numbers per region and words have 9'):
         reader.logits(region_BND, torch.zeros(5, 9))
-    with pytest.raises(ConfigError, match='logit_scale=0 of RegionReader'):
-        RegionReader(0)
+    with pytest.raises(ConfigError, match='logit_scale=0 of PoolReader'):
+        PoolReader(logit_scale=0)
 
 
 def test_every_picture_needs_its_masks() -> None:

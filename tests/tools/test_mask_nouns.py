@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import recipe_parts  # noqa: F401  the text bank of the segmentor
 import torch
+from interrupted import killed, shared_by_two
 from mmengine.registry import DefaultScope
 from pycocotools import mask as coco_mask
 from recipe_data import tool_module
@@ -192,22 +193,8 @@ def test_scores_are_cosines_and_the_best_of_all_masks(tool, folder):
 
 def test_killed_and_shared_runs_end_with_the_same_file(tool, folder, monkeypatch, capsys):
     tool.main(command(folder, out='whole.jsonl'))
-    calls, pairs = [], tool.pairs
-
-    def dies(*args):
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        calls.append(args)
-        return pairs(*args)
-
-    monkeypatch.setattr(tool, 'pairs', dies)
-    with pytest.raises(KeyboardInterrupt):
-        tool.main(command(folder))
-    monkeypatch.setattr(tool, 'pairs', lambda *args: calls.append(args) or pairs(*args))
-    for rank in (1, 0):
-        monkeypatch.setenv('RANK', str(rank))
-        monkeypatch.setenv('WORLD_SIZE', '2')
-        tool.main(command(folder))
+    calls = killed(lambda: tool.main(command(folder)), tool, 'pairs', monkeypatch)
+    shared_by_two(lambda: tool.main(command(folder)), monkeypatch)
     assert len(calls) == 5 + 5
     assert 'process 2 of 2 is done; 2 of 5 parts are left' in capsys.readouterr().out
     assert (folder / 'out.jsonl').read_bytes() == (folder / 'whole.jsonl').read_bytes()

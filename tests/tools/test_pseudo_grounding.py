@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from interrupted import killed, shared_by_two
 from mmcv.transforms import LoadImageFromFile
 from mmengine.registry import DefaultScope
 from recipe_data import tool_module
@@ -94,24 +95,10 @@ def test_a_score_that_nothing_reaches_is_said(tool, folder, checkpoint, capsys):
 
 def test_killed_and_shared_runs_end_with_the_same_file(tool, folder, checkpoint, monkeypatch, capsys):
     tool.main(command(folder, out='whole.jsonl'))
-    calls, label = [], tool.label
-
-    def dies(*args):
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        calls.append(args)
-        return label(*args)
-
-    monkeypatch.setattr(tool, 'label', dies)
-    with pytest.raises(KeyboardInterrupt):
-        tool.main(command(folder))
+    calls = killed(lambda: tool.main(command(folder)), tool, 'label', monkeypatch)
     assert not (folder / 'out.jsonl').exists()
     assert len(list((folder / 'out.jsonl.parts').glob('0*.json'))) == 2
-    monkeypatch.setattr(tool, 'label', lambda *args: calls.append(args) or label(*args))
-    for rank in (1, 0):
-        monkeypatch.setenv('RANK', str(rank))
-        monkeypatch.setenv('WORLD_SIZE', '2')
-        tool.main(command(folder))
+    shared_by_two(lambda: tool.main(command(folder)), monkeypatch)
     # Five before, of which the two parts that were whole are kept: 9 captions, the fifth twice.
     assert len(calls) == 5 + 5
     assert 'process 2 of 2 is done; 2 of 5 parts are left' in capsys.readouterr().out

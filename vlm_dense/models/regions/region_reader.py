@@ -3,6 +3,7 @@
 Shapes: B pictures, N masks of a picture, K words, D width of the shared space, h w cells of a mask, H W pixels.
 """
 
+from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ class RegionRows(NamedTuple):
     empty_BN: Tensor
 
 
-class RegionReader(nn.Module):
+class RegionReader(nn.Module, metaclass=ABCMeta):
     """A region encoder as a part of a model that segments; at test alone, without weights in its checkpoints.
 
     Args:
@@ -43,6 +44,7 @@ class RegionReader(nn.Module):
             raise ConfigError(f'logit_scale={logit_scale} of {type(self).__name__}: write a number above 0.')
         self.logit_scale = logit_scale
 
+    @abstractmethod
     def forward(
         self,
         pictures_B3HW: Tensor,
@@ -61,7 +63,6 @@ class RegionReader(nn.Module):
             image_sizes: Height and width of each picture in pixels without its padding, which belongs to no mask; None
                 where there is none.
         """
-        raise NotImplementedError
 
     def logits(self, region_BND: Tensor, text_KD: Tensor) -> Tensor:
         """Cosines times the scale, (B, N, K), in float32 even under autocast.
