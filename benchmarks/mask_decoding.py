@@ -14,7 +14,7 @@ from torch import Tensor
 PEER_ROUNDS, TIE = 3, 1e-6
 
 
-def decoding_jobs(words: int) -> tuple[Callable[[], Tensor], Callable[[], tuple[Tensor, Tensor]]]:
+def decoding_jobs(words: int, device: str) -> tuple[Callable[[], Tensor], Callable[[], tuple[Tensor, Tensor]]]:
     """Our labels (H, W), and mmseg's with its scores (K, H, W), of the same masks and logits."""
     from mmseg.models.decode_heads.san_head import SideAdapterCLIPHead
     from mmseg.models.segmentors.base import BaseSegmentor
@@ -24,9 +24,9 @@ def decoding_jobs(words: int) -> tuple[Callable[[], Tensor], Callable[[], tuple[
     from vlm_dense.models.heads.mask.decoding import Frame, MaskWindow, SemanticMaps, SemanticRules, Strips
 
     size, padded = (640, 853), (640, 864)
-    mask_1Nhw = discs((80, 108), 100)[None]
-    logit_1NK1 = 4 * torch.randn(1, 100, words + 1, generator=torch.Generator().manual_seed(0))
-    fusion, is_base_K = ScoreFusion(base_power=0, novel_power=0), torch.zeros(words, dtype=torch.bool)
+    mask_1Nhw = discs((80, 108), 100)[None].to(device)
+    logit_1NK1 = 4 * torch.randn(1, 100, words + 1, generator=torch.Generator().manual_seed(0)).to(device)
+    fusion, is_base_K = ScoreFusion(base_power=0, novel_power=0), torch.zeros(words, dtype=torch.bool, device=device)
 
     def ours() -> Tensor:
         (score_NK,) = fusion(logit_1NK1, None, None, is_base_K)
@@ -45,12 +45,20 @@ def decoding_jobs(words: int) -> tuple[Callable[[], Tensor], Callable[[], tuple[
     return ours, mmseg
 
 
-def compare_decoding() -> dict[str, Any]:
+def seconds_of(device: str) -> float:
+    """The processor's so far, or those of the clock when a GPU has ended what it was asked to do."""
+    if device == 'cpu':
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def compare_decoding(device: str) -> dict[str, Any]:
     """By number of words: seconds and extra MB of both, and pixels that are too near a tie to compare."""
     found = {}
     with torch.inference_mode():
         for words in WORDS:
-            ours, mmseg = decoding_jobs(words)
+            ours, mmseg = decoding_jobs(words, device)
             label_HW, (peer_HW, score_KHW) = ours(), mmseg()
             best_2HW = score_KHW.topk(2, dim=0).values
             tied_HW = best_2HW[0] - best_2HW[1] <= TIE
@@ -61,10 +69,10 @@ def compare_decoding() -> dict[str, Any]:
             extra: dict[str, list[float]] = {'ours': [], 'mmseg': []}
             for round_ in range(PEER_ROUNDS):
                 for name, job in (('ours', ours), ('mmseg', mmseg))[:: 1 if round_ % 2 else -1]:
-                    before, started = start_peak(), time.process_time()
+                    before, started = start_peak(device), seconds_of(device)
                     job()
-                    seconds[name].append(time.process_time() - started)
-                    extra[name].append(extra_megabytes(before)[1])
+                    seconds[name].append(seconds_of(device) - started)
+                    extra[name].append(extra_megabytes(before, device)[1])
             found[words] = dict(
                 seconds={name: statistics.median(some) for name, some in seconds.items()},
                 extra={name: max(some) for name, some in extra.items()},

@@ -22,9 +22,14 @@ MOST_ROUNDS, SAMPLE = 5, 64
 
 
 class Clock:
-    """Wall and processor seconds of nested stages; what an inner stage takes is not the outer one's."""
+    """Wall and processor seconds of nested stages; what an inner stage takes is not the outer one's.
 
-    def __init__(self) -> None:
+    Args:
+        device: A GPU ends what it was asked to do before a stage begins or ends.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = device
         self.spent: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         self.open: list[str] = []
         self.last = (0.0, 0.0)
@@ -38,6 +43,8 @@ class Clock:
         self.open.pop()
 
     def _book(self) -> None:
+        if self.device == 'cuda':
+            torch.cuda.synchronize()
         now = time.perf_counter(), time.process_time()
         if self.open:
             for place in (0, 1):
@@ -93,7 +100,7 @@ def discs(size: Sequence[int], count: int) -> Tensor:
 class Segmentor:
     """A recipe's model with random weights and words, whose stages are timed."""
 
-    def __init__(self, recipe: str) -> None:
+    def __init__(self, recipe: str, device: str) -> None:
         from mmengine.registry import init_default_scope
 
         from vlm_dense.engine import read_config
@@ -118,8 +125,8 @@ class Segmentor:
             self.encoders.append((encoder, RandomEncoder(encoder.embed_dim)))
             model[name] = TextBank(**{**settings, 'encoder': self.encoders[-1][1], 'cache_dir': None})
         torch.manual_seed(0)
-        self.model: Any = MODELS.build(model).eval()
-        self.clock = Clock()
+        self.model: Any = MODELS.build(model).eval().to(device)
+        self.device, self.clock = device, Clock(device)
         self._watch()
         self.vocabularies = {}
         for size, name in WORDS.items():
@@ -146,7 +153,7 @@ class Segmentor:
             found = find(*args, **kwargs)
             shape = found.mask_BNhw.shape
             if shape not in made:
-                made[shape] = discs(shape[2:], shape[1])[None].expand(shape)
+                made[shape] = discs(shape[2:], shape[1])[None].expand(shape).to(self.device)
             return found._replace(mask_BNhw=made[shape])
 
         self.head.segments = segments
@@ -161,8 +168,9 @@ class Segmentor:
 
         tower, read = self.regions.tower, self.regions.forward
         embed, queries = tower.embed_images, self.head.num_queries
-        row_1ND = functional.normalize(torch.randn(1, queries, tower.embed_dim), dim=-1)
-        self.rows: Any = RegionRows(row_1ND, torch.zeros(1, queries, dtype=torch.bool))  # for the small picture
+        row_1ND = functional.normalize(torch.randn(1, queries, tower.embed_dim, device=self.device), dim=-1)
+        empty_1N = torch.zeros(1, queries, dtype=torch.bool, device=self.device)
+        self.rows: Any = RegionRows(row_1ND, empty_1N)  # for the small picture
 
         def embed_images(images_N3SS: Tensor, *masks: Tensor) -> Tensor:
             self.crops_read += len(images_N3SS)
@@ -190,17 +198,17 @@ class Segmentor:
         sample = (DetDataSample if self.scope == 'mmdet' else SegDataSample)(metainfo=meta)
         self.clock.spent.clear()
         self.crops_read = 0
-        before = start_peak()
+        before = start_peak(self.device)
         with torch.inference_mode(), self.clock.stage('fusion'):
             (found,) = self.model.test_step(dict(inputs=[image_3HW], data_samples=[sample]))
         assert found.pred_sem_seg.data.shape[-2:] == original
-        peak, extra = extra_megabytes(before)
+        peak, extra = extra_megabytes(before, self.device)
         return dict(spent=dict(self.clock.spent), peak=peak, extra=extra)
 
 
-def measure(recipe: str, seconds: float, reread: bool) -> dict[str, Any]:
+def measure(recipe: str, seconds: float, reread: bool, device: str) -> dict[str, Any]:
     """Rows of the table by number of words, and what encoding the words takes."""
-    segmentor = Segmentor(recipe)
+    segmentor = Segmentor(recipe, device)
     texts = {}
     for size in WORDS:
         segmentor(size, SMALL)
@@ -221,7 +229,7 @@ def measure(recipe: str, seconds: float, reread: bool) -> dict[str, Any]:
                 crops = dict(read=read, peak=run['peak'], extra=run['extra'])
             runs[size].append(run if not crops else with_crops(run, crops))
     assert not any(random.texts for _, random in segmentor.encoders), 'words were encoded again'
-    rows = {size: row_of(some) for size, some in runs.items()}
+    rows = {size: row_of(some, device) for size, some in runs.items()}
     per_text = [seconds_per_text(real, texts[847][place]) for place, (real, _) in enumerate(segmentor.encoders)]
     first = {
         size: (sum(map(len, lists)), sum(len(one) * each for one, each in zip(lists, per_text, strict=True)))
@@ -237,13 +245,15 @@ def with_crops(run: dict, crops: dict) -> dict:
     return dict(spent=spent, **{name: max(run[name], crops[name]) for name in ('peak', 'extra')})
 
 
-def row_of(runs: Sequence[dict]) -> dict[str, Any]:
-    """Medians."""
+def row_of(runs: Sequence[dict], device: str) -> dict[str, Any]:
+    """Medians; ``busy`` are the seconds that shares and growth are of."""
     wall, cpu = (
         statistics.median(sum(stage[place] for stage in run['spent'].values()) for run in runs) for place in (0, 1)
     )
-    shares = {name: statistics.median(run['spent'][name][1] for run in runs) / cpu for name in STAGES}
-    return dict(wall=wall, cpu=cpu, shares=shares, **{key: max(run[key] for run in runs) for key in ('peak', 'extra')})
+    place, busy = (0, wall) if device == 'cuda' else (1, cpu)
+    shares = {name: statistics.median(run['spent'][name][place] for run in runs) / busy for name in STAGES}
+    memory = {key: max(run[key] for run in runs) for key in ('peak', 'extra')}
+    return dict(wall=wall, cpu=cpu, busy=busy, shares=shares, **memory)
 
 
 def seconds_per_text(encoder: Any, texts: Sequence[str]) -> float:

@@ -3,11 +3,14 @@
 python benchmarks/segmentors.py
 python benchmarks/segmentors.py --recipes san_vit_b16_cocostuff fcclip_convnext_l_coco --seconds 300
 python benchmarks/segmentors.py --reread
+python benchmarks/segmentors.py --device cuda --reread
 
 The recipes of configs/ at full size with random weights, asked for the words of VOC (20), ADE20K (150) and ADE20K-full
 (847, with their synonyms), every other word seen. The picture is noise of 480 x 640, resized as the recipe's test does
 it, LSeg's to one of its six sizes, not mirrored. Every recipe runs in a process of its own on one thread, one picture
-at a time, and two such processes go side by side. Needs Linux, which tells and resets a process's peak memory.
+at a time, and two such processes go side by side, or one where a GPU does the work (``--device cuda``): then shares and
+growth are of the clock's seconds and memory is what torch allocates there. Needs Linux, which tells and resets a
+process's peak memory.
 
 Random weights find no objects, but noise all over the picture: every box would be that of the whole. So the networks
 run as they are, and what they found is replaced by as many discs of different sizes. A reader of crops embeds all empty
@@ -15,10 +18,10 @@ masks together: here none is, and all crops are checked to be embedded.
 
 * s, cpu s: medians over rounds after a small picture that is not counted. In a round all numbers of words take their
   turn. Rounds go on until the recipe has used ``--seconds``; there is at least one.
-* text, tower, masks, fusion: shares of the processor's time. Tower: the backbone and what reads regions, in SAN also
-  CLIP's last blocks. Masks: pixel decoder and mask decoder, in LSeg the decoder of pixels. Fusion: all the rest, which
-  is comparing with words, fusing scores and labelling pixels, in FC-CLIP instances and panoptic maps too. Text: looking
-  up words that are encoded already. None may be encoded again, which is checked.
+* text, tower, masks, fusion: shares of the processor's time, or with a GPU of the clock's. Tower: the backbone and what
+  reads regions, in SAN also CLIP's last blocks. Masks: pixel decoder and mask decoder, in LSeg the decoder of pixels.
+  Fusion: all the rest, which is comparing with words, fusing scores and labelling pixels, in FC-CLIP instances and
+  panoptic maps too. Text: looking up words that are encoded already. None may be encoded again, which is checked.
 * peak MB: the highest resident set during a picture; + MB: beyond what the process held before.
 * texts, words s: the texts of the recipe's prompts, which are encoded once per vocabulary and kept, and the processor's
   seconds for it: estimated from 64 texts of the median length through the recipe's text tower with random weights.
@@ -31,8 +34,9 @@ decoding: from the same masks and logits of 100 queries to labels of 480 x 640, 
 (``SideAdapterCLIPHead.predict_by_feat``, ``BaseSegmentor.postprocess_result``), which makes all score maps, enlarges
 them and takes the argmax. Labels must be equal wherever mmseg's two best scores differ by more than 1e-6.
 
-The last line is JSON: ``growth`` is the processor's seconds at 847 words over those at 150, by recipe. On one thread
-they are the seconds of the clock where nothing else runs, and stay so where something does.
+The last line is JSON: ``growth`` is the processor's seconds at 847 words over those at 150, by recipe, or with
+a GPU the clock's. On one thread they are the seconds of the clock where nothing else runs, and stay so where something
+does.
 """
 
 import argparse
@@ -62,7 +66,8 @@ SECONDS, AT_ONCE = 40.0, 2
 
 
 def in_process(*words: str) -> dict[str, Any]:
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': path}
     command = [sys.executable, '-W', 'ignore', __file__, *words]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return dict(json.loads(done.stdout.splitlines()[-1]))
@@ -79,8 +84,8 @@ def show(recipe: str, found: dict[str, Any]) -> float:
             f'{texts:9d}{seconds:9.1f}'
         )
     large, middle = found['rows']['847'], found['rows']['150']
-    beside = (row['cpu'] * (1 - row['shares']['tower']) for row in (large, middle))
-    growth = large['cpu'] / middle['cpu']
+    beside = (row['busy'] * (1 - row['shares']['tower']) for row in (large, middle))
+    growth = large['busy'] / middle['busy']
     print(
         f'        growth {growth:.3f}, beside the tower {next(beside) / next(beside):.2f}, '
         f'by the clock on the wall {large["wall"] / middle["wall"]:.3f}',
@@ -89,18 +94,19 @@ def show(recipe: str, found: dict[str, Any]) -> float:
     return round(growth, 3)
 
 
-def main(recipes: Sequence[str], seconds: float, reread: bool) -> None:
+def main(recipes: Sequence[str], seconds: float, reread: bool, device: str) -> None:
     titles = ('s', 'cpu s', *STAGES, 'peak MB', '+ MB', 'texts', 'words s')
     print(f'{"words":>7}' + ''.join(f'{title:>{8 if title in STAGES else 9}}' for title in titles), flush=True)
-    options = ['--seconds', str(seconds), *(['--reread'] if reread else [])]
+    options = ['--seconds', str(seconds), '--device', device, *(['--reread'] if reread else [])]
     growth = {}
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(1 if device == 'cuda' else AT_ONCE) as pool:
         runs = {recipe: pool.submit(in_process, '--one', recipe, *options) for recipe in recipes}
-        decoding = pool.submit(in_process, '--decoding')
+        decoding = pool.submit(in_process, '--decoding', *options)
         for recipe, run in runs.items():
             growth[recipe] = show(recipe, run.result())
+    unit = 's' if device == 'cuda' else 'cpu s'
     for size, row in decoding.result().items():
-        ours, mmseg = (f'{row["seconds"][name]:.2f} cpu s +{row["extra"][name]:.0f} MB' for name in ('ours', 'mmseg'))
+        ours, mmseg = (f'{row["seconds"][name]:.3f} {unit} +{row["extra"][name]:.0f} MB' for name in ('ours', 'mmseg'))
         ratio = row['seconds']['mmseg'] / row['seconds']['ours']
         print(
             f'decoding{size:>5} words  mmseg {mmseg}, ours {ours}, ratio {ratio:.2f}; '
@@ -114,6 +120,7 @@ if __name__ == '__main__':
     parser.add_argument('--recipes', nargs='+', default=RECIPES, help='names of configs/, without .py')
     parser.add_argument('--seconds', type=float, default=SECONDS, help='of a recipe, before its last round')
     parser.add_argument('--reread', action='store_true', help='read the crops for every number of words')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     parser.add_argument('--one', help=argparse.SUPPRESS)
     parser.add_argument('--decoding', action='store_true', help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -121,6 +128,7 @@ if __name__ == '__main__':
         import vlm_dense.models  # noqa: F401  before mmdet's and mmseg's: brings mmcv's operators
 
         torch.set_num_threads(1)
-        print(json.dumps(measure(args.one, args.seconds, args.reread) if args.one else compare_decoding()))
+        one = args.one and measure(args.one, args.seconds, args.reread, args.device)
+        print(json.dumps(one or compare_decoding(args.device)))
     else:
-        main(args.recipes, args.seconds, args.reread)
+        main(args.recipes, args.seconds, args.reread, args.device)

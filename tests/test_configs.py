@@ -2,13 +2,16 @@
 
 Build tiny, step with finite losses and a gradient for every parameter, predict words never seen in training, keep
 results when words change places, survive a checkpoint, learn from a repeated batch, hold no teacher, stay silent.
-Recipes without training meet all of it but the steps.
+Recipes without training meet all of it but the steps. ``VLM_DENSE_TEST_DEVICE=cuda`` runs it on a GPU, and adds what
+only a GPU can show: the processor's answers, and half precision.
 """
 
 import contextlib
 import io
+import os
 import warnings
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -23,10 +26,13 @@ from torch import nn
 
 from vlm_dense.checkpoints import load_state
 from vlm_dense.engine import check_config
+from vlm_dense.models.proposals import OfflineProposals
 from vlm_dense.registry import DATASETS, MODELS
 from vlm_dense.text.vocabulary import Vocabulary
 
 NAMES = sorted(path.name for path in CONFIGS.glob('*.py'))
+DEVICE = os.environ.get('VLM_DENSE_TEST_DEVICE', 'cpu')
+ON_GPU = pytest.mark.skipif(not DEVICE.startswith('cuda'), reason='set VLM_DENSE_TEST_DEVICE=cuda to run this')
 UNSEEN = ('wombat', 'garden gnome', 'кошка', 'traffic cone')
 # These know no words: they are the controls that show what words contribute.
 CLOSED = {name for name in NAMES if name.endswith('_closed.py')}
@@ -39,6 +45,11 @@ class Recipe:
     model: nn.Module
     batch: dict | None
     picture: dict
+
+
+@pytest.fixture(autouse=True)
+def _full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
 
 
 @pytest.fixture(scope='module')
@@ -67,7 +78,7 @@ def recipe(request: pytest.FixtureRequest, data_root: Path) -> Recipe:
         picture = pseudo_collate([DATASETS.build(config.test_dataloader.dataset)[0]])
     assert said.getvalue() == ''
     assert [str(warning.message) for warning in caught if 'vlm_dense' in warning.filename] == []
-    return Recipe(request.param, config, model, batch, picture)
+    return Recipe(request.param, config, model.to(DEVICE), batch, picture)
 
 
 def losses_of(recipe: Recipe, seed: int = 0) -> torch.Tensor:
@@ -115,6 +126,16 @@ def test_a_recipe_without_training_has_no_part_of_one(recipe: Recipe) -> None:
     assert any(p.requires_grad for p in recipe.model.parameters()) == bool(parts)
 
 
+def spread_proposals(model: nn.Module) -> None:
+    """Random networks score all proposals one half, or one where features are large: rounding chooses among them."""
+    for name, weight in model.named_parameters():
+        if name.endswith('rpn_cls.weight'):
+            weight.data.normal_()
+    for part in model.modules():
+        if isinstance(part, OfflineProposals):
+            getattr(part.network, part._head).rpn_cls.weight.mul_(0.01)
+
+
 def test_words_never_seen_in_training(recipe: Recipe) -> None:
     found = ask(recipe, UNSEEN)
     assert found.vocabulary.words == UNSEEN
@@ -142,9 +163,32 @@ def test_saved_and_loaded_gives_the_same_answers(recipe: Recipe, tmp_path: Path,
     torch.manual_seed(1)
     again = MODELS.build(recipe.config.model)
     load_state(again, path, strict=True)
-    found = named_scores(ask(Recipe(recipe.name, recipe.config, again, recipe.batch, recipe.picture), UNSEEN))
+    found = named_scores(ask(replace(recipe, model=again.to(DEVICE)), UNSEEN))
     for word in UNSEEN:
         torch.testing.assert_close(found[word], expected[word], rtol=1e-5, atol=1e-6)
+
+
+@ON_GPU
+def test_answers_are_those_of_the_cpu(recipe: Recipe) -> None:
+    on_cpu = MODELS.build(recipe.config.model)
+    on_cpu.load_state_dict({name: weight.cpu() for name, weight in recipe.model.state_dict().items()})
+    spread_proposals(on_cpu)
+    on_gpu = deepcopy(on_cpu).to(DEVICE)
+    found, expected = (named_scores(ask(replace(recipe, model=model), UNSEEN)) for model in (on_gpu, on_cpu))
+    for word in UNSEEN:
+        torch.testing.assert_close(found[word].cpu(), expected[word], rtol=1e-3, atol=1e-4)
+
+
+@ON_GPU
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_losses_in_half_precision(recipe: Recipe, dtype: torch.dtype) -> None:
+    recipe.model.zero_grad()
+    full = losses_of(recipe).item()
+    with torch.autocast('cuda', dtype):
+        half = losses_of(recipe)
+    half.backward()
+    assert half.isfinite()
+    assert half.item() == pytest.approx(full, rel=0.2)
 
 
 def test_checkpoint_holds_no_teacher_and_no_text_encoder(recipe: Recipe) -> None:

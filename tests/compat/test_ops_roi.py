@@ -157,4 +157,4 @@ def test_point_sample_runs_and_is_bilinear(device):
     torch.testing.assert_close(sampled[0, :, 0], plane[:, 3, 2])
     torch.testing.assert_close(sampled[0, :, 1], (plane[:, 3, 2] + plane[:, 3, 3]) / 2)
     sampled.sum().backward()
-    assert features.grad.sum() == pytest.approx(4)
+    assert features.grad.sum().item() == pytest.approx(4)

@@ -139,14 +139,13 @@ def test_one_view_is_what_no_settings_give(kind: str) -> None:
 
 
 @pytest.mark.parametrize('kind', ['column', 'masks'])
-@pytest.mark.parametrize('direction', ['horizontal', 'vertical'])
-def test_a_picture_that_the_pipeline_mirrored(kind: str, direction: str) -> None:
+@pytest.mark.parametrize(('direction', 'dims'), [('horizontal', [-1]), ('vertical', [-2]), ('diagonal', [-2, -1])])
+def test_a_picture_that_the_pipeline_mirrored(kind: str, direction: str, dims: list[int]) -> None:
     model = built(kind)
     given = pictures(model, SIZES[1])
     upright = ask(model, given, **SEVERAL)[0].seg_logits.data
     mirrored = ask(model, given, meta=dict(flip=True, flip_direction=direction), **SEVERAL)[0].seg_logits.data
-    dim = -1 if direction == 'horizontal' else -2
-    torch.testing.assert_close(mirrored.flip(dim), upright, **CLOSE)
+    torch.testing.assert_close(mirrored.flip(dims), upright, **CLOSE)
 
 
 def test_a_backbone_gets_multiples_of_what_it_needs() -> None:

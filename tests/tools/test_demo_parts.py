@@ -132,3 +132,15 @@ def test_a_step_is_done_once_for_the_same_inputs(tmp_path):
         changed.write_text(before)
     output.unlink()
     assert not again.is_done('test x', command, [given], output)
+
+
+def test_a_step_is_done_again_with_other_pictures_in_the_same_process(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    picture, output = tmp_path / 'data/pictures/test/1.png', tmp_path / 'report.json'
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b'scene of seed 0')
+    output.write_text('{}')
+    Finished(tmp_path).keep('test x', ['tools/test.py'], [], output)
+    assert Finished(tmp_path).is_done('test x', ['tools/test.py'], [], output)
+    picture.write_bytes(b'scene of seed 1')
+    assert not Finished(tmp_path).is_done('test x', ['tools/test.py'], [], output)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from functools import cache
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,6 +13,8 @@ PICTURES = Path('data/pictures')
 
 class Finished:
     """Remembers, beside the outputs of a step, a digest of all that the step read.
+
+    Code and pictures are looked at once, at the first question, and should stay as they are as long as this is used.
 
     Args:
         folder: Outputs of the steps.
@@ -28,34 +30,32 @@ class Finished:
         mark = self._mark(step)
         if self.fresh or not output.is_file() or not mark.is_file():
             return False
-        done = mark.read_text(encoding='utf-8') == digest_of(command, [*inputs, output])
+        done = mark.read_text(encoding='utf-8') == self._digest(command, [*inputs, output])
         self.count += done
         return done
 
     def keep(self, step: str, command: Iterable[str], inputs: Iterable[Path], output: Path) -> None:
         """Note that a step has ended well."""
-        self._mark(step).write_text(digest_of(command, [*inputs, output]), encoding='utf-8')
+        self._mark(step).write_text(self._digest(command, [*inputs, output]), encoding='utf-8')
 
     def _mark(self, step: str) -> Path:
         return self.folder / f'{step.replace(" ", "-")}.done'
 
+    def _digest(self, command: Iterable[str], files: Iterable[Path]) -> str:
+        """SHA-256 over a command, files, the code, the pictures and the versions of the libraries."""
+        digest = hashlib.sha256('\0'.join([*command, self._surroundings]).encode())
+        for file in files:
+            digest.update(_file(file))
+        return digest.hexdigest()
 
-def digest_of(command: Iterable[str], files: Iterable[Path]) -> str:
-    """SHA-256 over a command, files, the code, the pictures and the versions of the libraries."""
-    digest = hashlib.sha256('\0'.join([*command, _surroundings()]).encode())
-    for file in files:
-        digest.update(_file(file))
-    return digest.hexdigest()
-
-
-@cache
-def _surroundings() -> str:
-    code = [file for folder in CODE for pattern in ('*.py', '*.json') for file in sorted(Path(folder).rglob(pattern))]
-    pictures = [file for file in sorted(PICTURES.rglob('*')) if file.is_file()]
-    digest = hashlib.sha256(' '.join(f'{name} {_version(name)}' for name in LIBRARIES).encode())
-    for file in [*code, *pictures]:
-        digest.update(_file(file))
-    return digest.hexdigest()
+    @cached_property
+    def _surroundings(self) -> str:
+        code = [file for folder in CODE for ending in ('*.py', '*.json') for file in sorted(Path(folder).rglob(ending))]
+        pictures = [file for file in sorted(PICTURES.rglob('*')) if file.is_file()]
+        digest = hashlib.sha256(' '.join(f'{name} {_version(name)}' for name in LIBRARIES).encode())
+        for file in [*code, *pictures]:
+            digest.update(_file(file))
+        return digest.hexdigest()
 
 
 def _version(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import timm
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlm_dense.checkpoints.coverage import check_coverage, weights_of
 from vlm_dense.checkpoints.finding import find_weights
@@ -71,6 +71,7 @@ class TimmTower(ImageTower):
         if self._path is not None:
             _fill(trunk, name, self._path)
         trunk.prune_intermediate_layers(sorted(set(last_maps)), prune_norm=True, prune_head=True)
+        trunk.head = nn.Identity()  # Before 1.0.31, timm leaves ConvNeXt's last norm there.
         self.trunk: Any = trunk.eval()
         self.mean = pixel_scale(trunk.pretrained_cfg['mean'])
         self.std = pixel_scale(trunk.pretrained_cfg['std'])

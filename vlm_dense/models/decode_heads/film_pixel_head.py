@@ -160,7 +160,7 @@ class DecodedMaps(RowMaps):
     """
 
     def __init__(self, head: FilmPixelHead, reduced: Sequence[Tensor], text_KD: Tensor, grid: tuple[int, int]) -> None:
-        super().__init__(len(text_KD), head.threshold is not None)
+        super().__init__(len(text_KD), head.threshold is not None, text_KD.device)
         self.head, self.reduced, self.text_KD, self.grid = head, reduced, text_KD, grid
 
     def at(self, picture: int, part: slice, size: Sequence[int]) -> Tensor:

@@ -45,11 +45,11 @@ class RowMaps(ABC):
     Args:
         num_rows: S.
         has_background: Whether `background` follows the rows.
+        device: Where they are.
     """
 
-    def __init__(self, num_rows: int, has_background: bool) -> None:
-        self.num_rows = num_rows
-        self.has_background = has_background
+    def __init__(self, num_rows: int, has_background: bool, device: torch.device) -> None:
+        self.num_rows, self.has_background, self.device = num_rows, has_background, device
 
     @abstractmethod
     def at(self, picture: int, part: slice, size: Sequence[int]) -> Tensor:
@@ -88,7 +88,7 @@ class GridMaps(RowMaps):
         through: Sequence[Sequence[int]] = (),
         gate_B1hw: Tensor | None = None,
     ) -> None:
-        super().__init__(logits_BShw.shape[1], gate_B1hw is not None)
+        super().__init__(logits_BShw.shape[1], gate_B1hw is not None, logits_BShw.device)
         self.logits_BShw = logits_BShw.contiguous()  # The layout, too, would choose the kernel.
         self.resize = resize
         self.through = through

@@ -14,6 +14,8 @@ from torch.nn import functional
 class RowWeights(NamedTuple):
     """Row i wanted is ``(1 - share) * low + share * high`` of the rows there are.
 
+    They stay with the processor, where reading them waits for no GPU.
+
     Args:
         low_r: Indices.
         high_r: Indices.
@@ -30,20 +32,19 @@ class RowWeights(NamedTuple):
         return slice(int(self.low_r[0]), int(self.high_r[-1]) + 1)
 
 
-def row_weights(rows: slice, there: int, wanted: int, like: Tensor) -> RowWeights:
+def row_weights(rows: slice, there: int, wanted: int, dtype: torch.dtype) -> RowWeights:
     """Which rows of ``there`` the given ones of ``wanted`` are made of, as ``interpolate`` with corners not aligned.
 
     Args:
         rows: At least one of ``wanted``, with its start and stop.
         there: How many rows the maps have.
         wanted: How many they are to have.
-        like: Gives device and dtype.
+        dtype: Of the maps.
     """
-    dtype = like.dtype if like.dtype == torch.float64 else torch.float32
-    steps_r = torch.arange(rows.start, rows.stop, dtype=dtype, device=like.device)
+    steps_r = torch.arange(rows.start, rows.stop, dtype=dtype if dtype == torch.float64 else torch.float32)
     centre_r = ((steps_r + 0.5) * (there / wanted) - 0.5).clamp(min=0)
     low_r = centre_r.long().clamp(max=there - 1)
-    return RowWeights(low_r, (low_r + 1).clamp(max=there - 1), (centre_r - low_r).to(like.dtype))
+    return RowWeights(low_r, (low_r + 1).clamp(max=there - 1), (centre_r - low_r).to(dtype))
 
 
 def resize_span(span_Nhw: Tensor, start: int, weights: RowWeights, width: int) -> Tensor:
@@ -59,9 +60,10 @@ def resize_span(span_Nhw: Tensor, start: int, weights: RowWeights, width: int) -
         (N, r, W).
     """
     low_r, high_r, share_r = weights
-    low_Nrw = span_Nhw[:, low_r - start]
+    place_2r = (torch.stack([low_r, high_r]) - start).to(span_Nhw.device)
+    low_Nrw = span_Nhw[:, place_2r[0]]
     if bool((share_r != 0).any()):
-        low_Nrw = torch.lerp(low_Nrw, span_Nhw[:, high_r - start], share_r[:, None])
+        low_Nrw = torch.lerp(low_Nrw, span_Nhw[:, place_2r[1]], share_r[:, None].to(span_Nhw.device))
     if low_Nrw.shape[2] == width:
         return low_Nrw
     size = (low_Nrw.shape[1], width)
@@ -76,4 +78,4 @@ def resize_rows_of(maps_Nhw: Tensor, size: Sequence[int], rows: slice) -> Tensor
         size: Height and width to resize to.
         rows: Wanted of this height, with start and stop.
     """
-    return resize_span(maps_Nhw, 0, row_weights(rows, maps_Nhw.shape[1], size[0], maps_Nhw), size[1])
+    return resize_span(maps_Nhw, 0, row_weights(rows, maps_Nhw.shape[1], size[0], maps_Nhw.dtype), size[1])

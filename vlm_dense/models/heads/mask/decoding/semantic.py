@@ -14,8 +14,9 @@ from vlm_dense.errors import ConfigError
 from vlm_dense.models.classifiers import calibrate
 from vlm_dense.models.heads.mask.decoding.strips import MeanStrips, Strip, Strips
 
-# Matrix products always have this width: another one may choose another kernel, which rounds differently.
-WORDS_TOGETHER = 64
+# Matrix products always have this width: another one may choose another kernel, which rounds differently. A GPU takes
+# as long to be told about a narrow one.
+WORDS_TOGETHER, GPU_WORDS_TOGETHER = 64, 256
 
 
 class SemanticRules(NamedTuple):
@@ -25,7 +26,8 @@ class SemanticRules(NamedTuple):
         seen_penalty: Subtracted from the score maps of seen words: calibrated stacking (Chao et al., arXiv:1605.04253),
             gamma of ZegFormer (arXiv:2112.07910).
         threshold: Where no word scores as much, the pixel is background; None leaves it out.
-        words_at_once: How many words' maps are made at a time, which changes memory only; None for `WORDS_TOGETHER`.
+        words_at_once: How many words' maps are made at a time, which changes memory only; None for those of one
+            matrix product.
     """
 
     seen_penalty: float = 0.0
@@ -50,7 +52,8 @@ class SemanticMaps:
     """
 
     def __init__(self, strips: Strips | MeanStrips, score_MS: Tensor, is_base_K: Tensor, rules: SemanticRules) -> None:
-        self.at_once = WORDS_TOGETHER if rules.words_at_once is None else rules.words_at_once
+        self.together = WORDS_TOGETHER if score_MS.device.type == 'cpu' else GPU_WORDS_TOGETHER
+        self.at_once = self.together if rules.words_at_once is None else rules.words_at_once
         if self.at_once < 1:
             raise ConfigError(f'test_cfg.words_at_once={self.at_once}; give a positive number, or leave it out.')
         self.strips, self.score_MS, self.is_base_K, self.rules = strips, score_MS, is_base_K, rules
@@ -94,9 +97,9 @@ class SemanticMaps:
         for start in range(0, score_MS.shape[1], self.at_once):
             score_Ms = score_MS[:, start : start + self.at_once]
             words = score_Ms.shape[1]
-            score_Ms = functional.pad(score_Ms, (0, -words % WORDS_TOGETHER))
+            score_Ms = functional.pad(score_Ms, (0, -words % self.together))
             with torch.autocast(value_PM.device.type, enabled=False):
-                parts = [value_PM @ part_Mw for part_Mw in score_Ms.split(WORDS_TOGETHER, dim=1)]
+                parts = [value_PM @ part_Mw for part_Mw in score_Ms.split(self.together, dim=1)]
             part_Ps = (parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))[:, :words]
             if self.rules.seen_penalty:
                 part_Ps = calibrate(part_Ps.t(), self.is_base_K[start : start + words], self.rules.seen_penalty).t()
@@ -106,8 +109,8 @@ class SemanticMaps:
 class _BestWord:
     """The highest of many scores at every pixel, given a few words at a time; of equal ones the first.
 
-    A maximum with its place takes several times as long as one without, so the place is looked up only where a pixel
-    has a new best word.
+    On a processor a maximum with its place takes several times as long as one without, so the place is looked up only
+    where a pixel has a new best word. To know how many these are would make a GPU wait.
 
     Args:
         score_P: What any word is above.
@@ -119,6 +122,11 @@ class _BestWord:
 
     def add(self, start: int, score_Ps: Tensor) -> None:
         """Look at the words ``start``, ``start`` + 1, ...; starts grow from call to call."""
+        if score_Ps.device.type != 'cpu':
+            highest_P, place_P = score_Ps.max(dim=1)
+            self.word_P = torch.where(highest_P > self.score_P, start + place_P, self.word_P)
+            self.score_P = torch.maximum(self.score_P, highest_P)
+            return
         highest_P = score_Ps.amax(dim=1)
         better_p = (highest_P > self.score_P).nonzero()[:, 0]
         self.word_P[better_p] = start + score_Ps[better_p].max(dim=1).indices
