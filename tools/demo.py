@@ -25,7 +25,7 @@ from demo_parts.steps import Progress  # noqa: E402
 
 from vlm_dense.errors import VlmDenseError  # noqa: E402
 
-DETECTION, SEGMENTATION = METHODS['vild'], METHODS['lseg']
+DETECTION, SEGMENTATION = METHODS['vild'], METHODS['fcclip']
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -52,7 +52,6 @@ def main() -> None:
 
     finished = Finished(work_dir, arguments.fresh)
     with Progress() as progress, ThreadPoolExecutor(2) as pool:
-        # One core each: faster than one after the other on both.
         jobs = [
             pool.submit(measure, method, paths, finished, arguments.seed, progress)
             for method, paths in zip((DETECTION, SEGMENTATION), configs, strict=True)

@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def measure_all(names: list[str], folder: Path, seed: int, fresh: bool) -> list[Measured]:
-    """All methods on the pictures that are there, two at a time: one core each."""
+    """All methods on the pictures that are there, two at a time."""
     finished = Finished(folder, fresh)
     with Progress() as progress, ThreadPoolExecutor(2) as pool:
         jobs = []

@@ -18,8 +18,18 @@ def test_base_words_get_the_rows_in_their_order() -> None:
     assert torch.equal(logits_NK[:, [0, 2]], torch.full((5, 2), -torch.inf))
 
 
-def test_training_has_finite_gradients() -> None:
-    classifier = LinearClassifier(8, WORDS)
+def test_a_void_is_the_last_column() -> None:
+    classifier = LinearClassifier(8, WORDS, void=True)
+    region_ND = torch.randn(5, 8)
+    logits_NK = classifier(region_ND, torch.zeros(4, 8), torch.tensor([False, True, False, True]))
+    assert (classifier.has_void, LinearClassifier(8, WORDS).has_void) == (True, False)
+    assert torch.equal(logits_NK[:, [1, 3, 4, 5]], classifier.linear(region_ND))
+    assert torch.equal(logits_NK[:, [0, 2]], torch.full((5, 2), -torch.inf))
+
+
+@pytest.mark.parametrize('void', [False, True])
+def test_training_has_finite_gradients(void: bool) -> None:
+    classifier = LinearClassifier(8, WORDS, void)
     logits_NK = classifier(torch.randn(5, 8), torch.zeros(4, 8), torch.tensor([False, True, False, True]))
     torch.nn.functional.cross_entropy(logits_NK, torch.tensor([1, 3, 4, 4, 1])).backward()
     assert classifier.linear.weight.grad.isfinite().all()

@@ -25,7 +25,7 @@ from demo_parts.steps import Progress, StepError, run_step
 
 PICTURES = dict(words=['ant', 'bee', 'cow', 'dog'], base=['ant', 'bee'], known=['ant', 'cow'], source='drawn', seed=3)
 DETECTION = Method('ViLD', 'configs/vild_lite0_pictures.py', ('novel_ap50', 'base_ap50'), ('bbox', 'ap50'))
-SEGMENTATION = Method('LSeg', 'configs/lseg_lite0_pictures.py', ('unseen_miou', 'seen_miou'), (None, 'iou'))
+SEGMENTATION = Method('FC-CLIP', 'configs/fcclip_lite0_pictures.py', ('unseen_miou', 'seen_miou'), (None, 'iou'))
 
 
 def measured(method: Method, column: str, nested: bool) -> Measured:
@@ -45,6 +45,7 @@ def test_results_hold_the_figures_and_their_controls() -> None:
         measured(DETECTION, 'ap50', True), measured(SEGMENTATION, 'iou', False), PICTURES, None, seconds=61.04
     )
     assert results['detection'] == dict(
+        method='ViLD',
         novel_ap50=40.0,
         base_ap50=85.0,
         novel_ap50_known=40.0,
@@ -60,6 +61,7 @@ def test_results_hold_the_figures_and_their_controls() -> None:
     assert json.loads(json.dumps(results)) == results
     text = as_text(as_table(results)).splitlines()
     assert len({len(line) for line in text}) == 1
+    assert text[0].split('  ')[-1] == 'FC-CLIP seen mIoU'
     assert text[2].split()[-4:] == ['40.0', '85.0', '40.0', '85.0']
     assert text[4].split()[-4:] == ['-', '-', '-', '-']
 
@@ -75,8 +77,8 @@ def test_failing_step_tells_its_last_lines_and_its_log(tmp_path: Path) -> None:
 def test_progress_without_a_terminal_is_told_in_quarters(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     steps = '; '.join(f'print("Epoch(test) [{done}/8]")' for done in range(1, 9))
     with Progress() as progress:
-        run_step('test x', [sys.executable, '-c', steps], tmp_path / 'x.log', 'LSeg', progress)
-    assert capsys.readouterr().out.splitlines() == [f'LSeg: test x {done}/8' for done in (1, 2, 4, 6, 8)]
+        run_step('test x', [sys.executable, '-c', steps], tmp_path / 'x.log', 'FC-CLIP', progress)
+    assert capsys.readouterr().out.splitlines() == [f'FC-CLIP: test x {done}/8' for done in (1, 2, 4, 6, 8)]
 
 
 @pytest.mark.parametrize('vlm', ['ViT-B-32', ':openai', 'no-such-model:openai'])
@@ -85,7 +87,7 @@ def test_models_that_open_clip_does_not_have(vlm: str, tmp_path: Path) -> None:
         recipes('configs/vild_lite0_pictures.py', vlm, tmp_path)
 
 
-@pytest.mark.parametrize('name', ['vild_lite0_pictures.py', 'lseg_lite0_pictures.py'])
+@pytest.mark.parametrize('name', ['vild_lite0_pictures.py', 'fcclip_lite0_pictures.py'])
 def test_recipes_on_an_open_clip_model_step(
     name: str, tmp_path: Path, pictures_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

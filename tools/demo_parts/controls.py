@@ -3,7 +3,8 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from demo_parts.reuse import Finished
@@ -48,68 +49,80 @@ class Measured:
 
 
 def measure(method: Method, configs: Mapping[str, str], finished: Finished, seed: int, progress: Progress) -> Measured:
-    """Train a recipe, where it trains anything, and evaluate it and its controls.
+    """Train a recipe, where it trains anything, then evaluate it and its controls, as many at a time as may run.
 
     Args:
         method: What is measured.
         configs: Config of the method ('words') and of its controls: 'shuffled' has the same weights and novel words
-            exchanged, 'closed' a head of its own that knows no words; each may be missing.
+            exchanged, 'closed' a head of its own that knows no words; each may be missing. What has a ``load_from``
+            goes on from what the method learned.
         finished: Where logs, checkpoints and reports go, and which of them are already what they would become.
         seed: Of the training.
         progress: Where progress is shown.
     """
-    measured = Measured(method, configs['words'], _train(method, configs['words'], finished, seed, progress))
-    for kind, config in configs.items():
-        own = _train(method, config, finished, seed, progress) if kind == 'closed' else measured.checkpoint
-        measured.reports[kind] = _test(method, config, own, finished, progress)
+    run = _Run(method.name, finished, seed, progress)
+    first = None if method.first is None else _train(run, method.first, None)
+    measured = Measured(method, configs['words'], _train(run, configs['words'], first))
+
+    def report_of(kind: str) -> dict:
+        if kind == 'words':
+            return _test(run, configs[kind], measured.checkpoint)
+        beside = replace(run, line=f'{method.name}, {kind}')
+        own = _train(beside, configs[kind], measured.checkpoint) if kind == 'closed' else measured.checkpoint
+        return _test(beside, configs[kind], own)
+
+    longest_first = sorted(configs, key=lambda kind: kind != 'closed')
+    with ThreadPoolExecutor(len(configs)) as pool:
+        reports = dict(zip(longest_first, pool.map(report_of, longest_first), strict=True))
+    measured.reports.update({kind: reports[kind] for kind in configs})
     return measured
 
 
-def _train(method: Method, config: str, finished: Finished, seed: int, progress: Progress) -> Path | None:
+@dataclass(frozen=True)
+class _Run:
+    """What all steps of a method, or of one of its controls, share."""
+
+    line: str
+    finished: Finished
+    seed: int
+    progress: Progress
+
+
+def _train(run: _Run, config: str, before: Path | None) -> Path | None:
     from mmengine.config import Config  # late: a wrong argument should be told at once
 
-    if Config.fromfile(config).get('train_cfg') is None:
+    settings, finished = Config.fromfile(config), run.finished
+    if settings.get('train_cfg') is None:
         return None
-    before = None
-    if method.first is not None and config != method.first:
-        before = _train(method, method.first, finished, seed, progress)
+    goes_on = before if settings.get('load_from') is not None else None
     name = Path(config).stem
     folder = finished.folder / name
     pointer = folder / 'last_checkpoint'
     if pointer.is_file() and not Path(pointer.read_text(encoding='utf-8').strip()).is_file():
         pointer.unlink()  # somebody removed the checkpoint
     command = ['tools/train.py', config, '--work-dir', str(folder), '--cfg-options']
-    command += [] if before is None else [f'load_from={before}']
+    command += [] if goes_on is None else [f'load_from={goes_on}']
     # The demo evaluates by itself.
-    command += [f'randomness.seed={seed}', 'train_cfg.val_interval=1000000', 'default_hooks.logger.interval=10']
-    inputs = (Path(config), *([] if before is None else [before]))
-    _run_once(f'train {name}', command, inputs, pointer, method, finished, progress)
+    command += [f'randomness.seed={run.seed}', 'train_cfg.val_interval=1000000', 'default_hooks.logger.interval=10']
+    _run_once(run, f'train {name}', command, (Path(config), *([] if goes_on is None else [goes_on])), pointer)
     return Path(pointer.read_text(encoding='utf-8').strip())
 
 
-def _test(method: Method, config: str, checkpoint: Path | None, finished: Finished, progress: Progress) -> dict:
+def _test(run: _Run, config: str, checkpoint: Path | None) -> dict:
     name = Path(config).stem
-    report = finished.folder / name / 'report.json'
+    report = run.finished.folder / name / 'report.json'
     weights = [] if checkpoint is None else [checkpoint]
     command = ['tools/test.py', config, *map(str, weights), '--work-dir', str(report.parent)]
     command += ['--cfg-options', f'test_evaluator.out_file={report}', 'default_hooks.logger.interval=5']
-    _run_once(f'test {name}', command, (Path(config), *weights), report, method, finished, progress)
+    _run_once(run, f'test {name}', command, (Path(config), *weights), report)
     return json.loads(report.read_text(encoding='utf-8'))
 
 
-def _run_once(
-    step: str,
-    command: list[str],
-    inputs: Sequence[Path],
-    output: Path,
-    method: Method,
-    finished: Finished,
-    progress: Progress,
-) -> None:
-    if finished.is_done(step, command, inputs, output):
-        progress.tell(f'{method.name}: {step}: done before')
+def _run_once(run: _Run, step: str, command: list[str], inputs: Sequence[Path], output: Path) -> None:
+    if run.finished.is_done(step, command, inputs, output):
+        run.progress.tell(f'{run.line}: {step}: done before')
         return
     output.unlink(missing_ok=True)
-    log = finished.folder / f'{step.split()[1]}.{step.split()[0]}.log'
-    run_step(step, [sys.executable, *command], log, method.name, progress)
-    finished.keep(step, command, inputs, output)
+    log = run.finished.folder / f'{step.split()[1]}.{step.split()[0]}.log'
+    run_step(step, [sys.executable, *command], log, run.line, run.progress)
+    run.finished.keep(step, command, inputs, output)

@@ -43,12 +43,18 @@ def draw_all(work_dir: Path, detection: Measured, segmentation: Measured) -> Pat
     detector = Finder(detection.config, detection.checkpoint)
     segmentor = Finder(segmentation.config, segmentation.checkpoint)
     words = json.loads(Path('data/pictures/vocabulary.json').read_text(encoding='utf-8'))['words']
+    titles = f'{detection.method.name}: the best boxes', f'{segmentation.method.name}: words per pixel'
     panels: list[Panel] = []
+
+    def draw(title: str, path: Path, asked: Sequence[str]) -> None:
+        pictures = _drawn(read_picture(path), asked, detector, segmentor)
+        panels.extend(Panel(*pair) for pair in zip((title, *titles), pictures, strict=True))
+
     for path, truth in _scenes():
-        panels += _row(f'truth: {", ".join(truth)}', read_picture(path), words, detector, segmentor)
+        draw(f'truth: {", ".join(truth)}', path, words)
     folder = Path(skimage.data.__file__).parent
     for name, asked in PHOTOGRAPHS.items():
-        panels += _row(f'asked: {", ".join(asked)}', read_picture(folder / name), asked, detector, segmentor)
+        draw(f'asked: {", ".join(asked)}', folder / name, asked)
     contact_sheet(panels, columns=6, width=320).save(work_dir / SHEET)
     return work_dir / SHEET
 
@@ -66,7 +72,8 @@ def _scenes() -> list[tuple[Path, list[str]]]:
     return [(root / 'test' / 'images' / Path(i['file_name']).name, words[i['id']]) for i in novel[:SCENES]]
 
 
-def _row(title: str, image_HW3: np.ndarray, words: Sequence[str], detector: Finder, segmentor: Finder) -> list[Panel]:
+def _drawn(image_HW3: np.ndarray, words: Sequence[str], detector: Finder, segmentor: Finder) -> list[np.ndarray]:
+    """A picture, its best boxes, and what each of its pixels is called."""
     found = detector.detect(image_HW3, words)
     # Several words may claim one place; the picture shows the best of them.
     best = nms(torch.from_numpy(found.boxes_N4), torch.from_numpy(found.scores_N), SAME_PLACE)[:MOST_BOXES].tolist()
@@ -74,7 +81,7 @@ def _row(title: str, image_HW3: np.ndarray, words: Sequence[str], detector: Find
     names = [found.words[n] for n in best]
     boxes = draw_detections(image_HW3, found.boxes_N4[best], names, found.scores_N[best], masks)
     labels = draw_label_map(image_HW3, segmentor.segment(image_HW3, words), words, MIN_PIXELS)
-    return [Panel(title, image_HW3), Panel('ViLD: the best boxes', boxes), Panel('LSeg: words per pixel', labels)]
+    return [image_HW3, boxes, labels]
 
 
 def write_page(work_dir: Path, table: Table, results: dict[str, Any]) -> None:

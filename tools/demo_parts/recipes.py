@@ -48,8 +48,12 @@ def _recipe(path: str, kind: str, name: str, pretrained: str, dim: int) -> str:
     encoder = "dict(_delete_=True, type='vlm_dense.OpenClipTextEncoder', **clip)"
     bank = f"encoder={encoder}, prompt='a_photo'"
     bank = f'bank=dict({bank})' if kind == 'shuffled' else bank
-    if 'lseg' in path:
-        changes = f'decode_head=dict(embed_dim={dim}, anchor=None, classifier=dict(embed_dim={dim}))'
+    if 'fcclip' in path:
+        # Not every model's last map speaks of its parts; crops are pictures, which all of them were trained on.
+        tower = "dict(type='vlm_dense.OpenClipTower', **clip)"
+        crops = f"dict(_delete_=True, type='vlm_dense.CropReader', style='crop', tower={tower})"
+        reader = '' if kind == 'closed' else f', regions={crops}'
+        changes = f'decode_head=dict(classifier=dict(embed_dim={dim})){reader}'
     else:
         projection = "dict(_delete_=True, type='Linear')"
         teacher = "dict(tower=dict(_delete_=True, type='vlm_dense.OpenClipTower', **clip), size=None)"

@@ -36,7 +36,7 @@ def as_results(
     )
 
 
-def _figures(measured: Measured, pictures: dict) -> dict[str, float | None]:
+def _figures(measured: Measured, pictures: dict) -> dict[str, Any]:
     novel, base = measured.method.novel_and_base
     known = set(pictures['known'])
     figures = {
@@ -47,12 +47,14 @@ def _figures(measured: Measured, pictures: dict) -> dict[str, float | None]:
     }
     for kind, ending in (('shuffled', '_shuffled'), ('closed', '_closed_set')):
         figures |= {f'{name}{ending}': measured.figure(i, kind) for i, name in enumerate((novel, base))}
-    return {name: None if math.isnan(value) else round(value, 2) for name, value in figures.items()}
+    rounded = {name: None if math.isnan(value) else round(value, 2) for name, value in figures.items()}
+    return dict(method=measured.method.name, **rounded)
 
 
 def as_table(results: dict[str, Any]) -> Table:
     """Methods and controls side by side."""
-    header = ['', 'ViLD novel AP50', 'ViLD base AP50', 'LSeg unseen mIoU', 'LSeg seen mIoU']
+    boxes, pixels = results['detection']['method'], results['segmentation']['method']
+    header = ['', f'{boxes} novel AP50', f'{boxes} base AP50', f'{pixels} unseen mIoU', f'{pixels} seen mIoU']
     names = [('detection', 'novel_ap50'), ('detection', 'base_ap50')]
     names += [('segmentation', 'unseen_miou'), ('segmentation', 'seen_miou')]
     rows = []

@@ -19,34 +19,39 @@ class LinearClassifier(BaseModule):
     Args:
         embed_dim: Width D of region embeddings.
         vocabulary: What `Vocabulary.build` reads; its base words get the rows.
+        void: Whether one more column, behind the background, is what no segment is.
     """
 
     has_background = True
     words_apart = False  # It must see which base words are asked for.
 
-    def __init__(self, embed_dim: int, vocabulary: object) -> None:
+    def __init__(self, embed_dim: int, vocabulary: object, void: bool = False) -> None:
         super().__init__()
+        self.embed_dim = embed_dim
+        self.has_void = void
         self.num_base = len(Vocabulary.build(vocabulary).select(is_base=True))
-        self.linear = nn.Linear(embed_dim, self.num_base + 1)
+        self.linear = nn.Linear(embed_dim, self.num_base + 1 + void)
 
     def forward(self, region_ND: Tensor, text_KD: Tensor, is_base_K: Tensor | None = None) -> Tensor:
-        """Logits (N, K + 1), background last, minus infinity for words that are not base.
+        """Logits of the words, of the background and maybe of the void, minus infinity for words that are not base.
 
         Args:
             region_ND: Region embeddings.
             text_KD: Gives K; its values are not read.
             is_base_K: Boolean (K,), the base words among the K.
 
+        Returns:
+            (N, K + 1), or (N, K + 2) with a void.
+
         Raises:
             ConfigError: If the request has base words, but another number of them than training.
         """
         rows_J = asked_base_rows(self.num_base, is_base_K)
-        scores_NB = self.linear(region_ND)
-        logits_NK = scores_NB.new_full((len(region_ND), len(text_KD) + 1), -torch.inf)
-        logits_NK[:, -1] = scores_NB[:, -1]
+        base_NB, others_NE = self.linear(region_ND).tensor_split([self.num_base], dim=1)
+        words_NK = base_NB.new_full((len(region_ND), len(text_KD)), -torch.inf)
         if len(rows_J):
-            logits_NK[:, rows_J] = scores_NB[:, :-1]
-        return logits_NK
+            words_NK[:, rows_J] = base_NB
+        return torch.cat([words_NK, others_NE], dim=1)
 
 
 def asked_base_rows(num_base: int, is_base_K: Tensor | None) -> Tensor:
