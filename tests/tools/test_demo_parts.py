@@ -88,7 +88,7 @@ def test_models_that_open_clip_does_not_have(vlm: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('name', ['vild_lite0_pictures.py', 'fcclip_lite0_pictures.py'])
-def test_recipes_on_an_open_clip_model_step(
+def test_recipes_on_an_open_clip_model_step_and_predict(
     name: str, tmp_path: Path, pictures_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A small architecture of open_clip's own kind with random weights in a file, as --vlm NAME:FILE takes them."""
@@ -113,6 +113,9 @@ def test_recipes_on_an_open_clip_model_step(
         batch = model.data_preprocessor(pseudo_collate([train_set[0], train_set[1]]), True)
         total, _ = model.parse_losses(model.loss(batch['inputs'], batch['data_samples']))
         assert torch.isfinite(total)
+        with torch.no_grad():
+            (found,) = model.eval().test_step(pseudo_collate([DATASETS.build(config.test_dataloader.dataset)[0]]))
+        assert 'pred_instances' in found or 'pred_sem_seg' in found
 
 
 def test_a_step_is_done_once_for_the_same_inputs(tmp_path):
