@@ -5,7 +5,7 @@ map is gone.
 """
 
 _base_ = ['fcclip_lite0_pictures.py']
-steps = 100
+steps = 150
 
 model = dict(
     regions=None,
