@@ -73,8 +73,7 @@ def measure(method: Method, configs: Mapping[str, str], finished: Finished, seed
 
     longest_first = sorted(configs, key=lambda kind: kind != 'closed')
     with ThreadPoolExecutor(len(configs)) as pool:
-        reports = dict(zip(longest_first, pool.map(report_of, longest_first), strict=True))
-    measured.reports.update({kind: reports[kind] for kind in configs})
+        measured.reports.update(zip(longest_first, pool.map(report_of, longest_first), strict=True))
     return measured
 
 

@@ -4,7 +4,7 @@ Shapes: M masks, K words, S = K or, with a background, K + 1 columns, P pixels o
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from vlm_dense.errors import ConfigError
 from vlm_dense.models.classifiers import calibrate
+from vlm_dense.models.decode_heads.row_maps import BestRow
 from vlm_dense.models.heads.mask.decoding.strips import MeanStrips, Strip, Strips
 
 # Matrix products always have this width: another one may choose another kernel, which rounds differently. A GPU takes
@@ -81,14 +82,14 @@ class SemanticMaps:
         words = len(self.is_base_K)
         floor = -torch.inf if self.rules.threshold is None else self.rules.threshold
         floor_P = strip.values_MrW.new_full((strip.values_MrW[0].numel(),), floor)
-        best = _BestWord(torch.full_like(floor_P, -torch.inf))
+        best: Any = _BestWord(torch.full_like(floor_P, -torch.inf)) if floor_P.device.type == 'cpu' else BestRow()
         for start, part_Ps in self._chunks(strip):
             words_Ps, others_Ps = part_Ps.tensor_split([max(words - start, 0)], dim=1)
             if words_Ps.shape[1]:
-                best.add(start, words_Ps)
+                best.add(start, words_Ps.t())
             if others_Ps.shape[1]:
                 floor_P = torch.maximum(floor_P, others_Ps[:, 0])
-        return best.word_P.masked_fill(floor_P > best.score_P, words)
+        return best.row_HW.masked_fill(floor_P > best.score_HW, words)
 
     def _chunks(self, strip: Strip) -> Iterator[tuple[int, Tensor]]:
         """First word and score maps (P, s), some words after the other, the background last."""
@@ -107,27 +108,22 @@ class SemanticMaps:
 
 
 class _BestWord:
-    """The highest of many scores at every pixel, given a few words at a time; of equal ones the first.
+    """A `BestRow` for a processor, which takes several times as long for a maximum with its place as for one without.
 
-    On a processor a maximum with its place takes several times as long as one without, so the place is looked up only
-    where a pixel has a new best word. To know how many these are would make a GPU wait.
+    So the place is looked up only where a pixel has a new best word. To know how many these are would make a GPU wait.
 
     Args:
         score_P: What any word is above.
     """
 
     def __init__(self, score_P: Tensor) -> None:
-        self.score_P = score_P
-        self.word_P = torch.zeros(len(score_P), dtype=torch.long, device=score_P.device)
+        self.score_HW = score_P
+        self.row_HW = torch.zeros(len(score_P), dtype=torch.long)
 
-    def add(self, start: int, score_Ps: Tensor) -> None:
-        """Look at the words ``start``, ``start`` + 1, ...; starts grow from call to call."""
-        if score_Ps.device.type != 'cpu':
-            highest_P, place_P = score_Ps.max(dim=1)
-            self.word_P = torch.where(highest_P > self.score_P, start + place_P, self.word_P)
-            self.score_P = torch.maximum(self.score_P, highest_P)
-            return
+    def add(self, start: int, score_sP: Tensor) -> None:
+        """As `BestRow.add`; quick where the scores of a pixel lie together."""
+        score_Ps = score_sP.t()
         highest_P = score_Ps.amax(dim=1)
-        better_p = (highest_P > self.score_P).nonzero()[:, 0]
-        self.word_P[better_p] = start + score_Ps[better_p].max(dim=1).indices
-        self.score_P = torch.maximum(self.score_P, highest_P)
+        better_p = (highest_P > self.score_HW).nonzero()[:, 0]
+        self.row_HW[better_p] = start + score_Ps[better_p].max(dim=1).indices
+        self.score_HW = torch.maximum(self.score_HW, highest_P)
